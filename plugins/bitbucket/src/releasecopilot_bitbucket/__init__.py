@@ -1,0 +1,24 @@
+"""Bitbucket Cloud for Release Copilot. Hooks only; the work sits in the modules beside this one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from releasecopilot_core import hookimpl
+
+if TYPE_CHECKING:
+    from releasecopilot_core import Settings, Source
+
+
+def open_bitbucket(settings: Settings) -> Source:
+    """Scan repositories of a Bitbucket Cloud workspace for commits, story keys and changed files."""
+    from .source import BitbucketSource
+
+    return BitbucketSource.from_settings(settings)
+
+
+@hookimpl
+def rc_sources() -> Mapping[str, Callable[[Settings], Source]]:
+    """Provide `rc ingest bitbucket-scan`."""
+    return {"bitbucket": open_bitbucket}

@@ -1,0 +1,205 @@
+"""Bitbucket Cloud's REST API 2.0: one request at a time, retried with a deadline, and errors that say what to do."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote, urljoin
+
+import httpx
+import stamina
+
+from releasecopilot_core.errors import SourceError
+
+from .answers import Again, fault_of
+from .settings import BitbucketSettings, reveal
+
+_REDIRECTS = 5
+#: A server that was never reached is not waited for until the deadline: the address is wrong, or it is down.
+_CONNECT_TRIES = 3
+
+Parameters = Sequence[tuple[str, str]]
+
+
+class Api:
+    """A client that threads share. `requests` counts what was sent, repetitions included.
+
+    Secrets go into the `Authorization` header and nowhere else; no URL outside the configured base is ever asked.
+    """
+
+    def __init__(self, settings: BitbucketSettings) -> None:
+        self._base = settings.api_url.rstrip("/")
+        self._retry_seconds = settings.retry_seconds
+        self._credential = settings.credentials.kind
+        self._client = httpx.Client(
+            auth=_auth(settings),
+            timeout=settings.timeout_seconds,
+            headers={"Accept": "application/json", "User-Agent": "releasecopilot-bitbucket"},
+            limits=httpx.Limits(max_connections=settings.concurrency),
+            trust_env=True,
+        )
+        self._turn = threading.BoundedSemaphore(settings.concurrency)
+        self._count_lock = threading.Lock()
+        self._closed = threading.Event()
+        self._connected = False
+        self.requests = 0
+
+    def close(self) -> None:
+        """Refuse further requests and close the connections."""
+        self._closed.set()
+        self._client.close()
+
+    def get(self, path: str, parameters: Parameters = ()) -> Mapping[str, Any]:
+        """Return the JSON object at a path below the base URL (or at a full URL below it).
+
+        Raises:
+            SourceError: the service refused, or did not answer well within the deadline.
+        """
+        return self._send("GET", self._address(path), parameters, None)
+
+    def post_form(self, path: str, parameters: Parameters, form: Parameters) -> Mapping[str, Any]:
+        """Return the answer to a form; only for the listing of commits, which takes long lists that way."""
+        return self._send("POST", self._address(path), parameters, form)
+
+    def pages(self, path: str, parameters: Parameters = (), *, form: Parameters = ()) -> Iterator[tuple[list[Any], bool]]:
+        """Yield (values, is last) page by page, following `next` as it is given, below the base URL and in no circle."""
+        answer = self.post_form(path, parameters, form) if form else self.get(path, parameters)
+        seen: set[str] = set()
+        while True:
+            values = answer.get("values")
+            following = answer.get("next")
+            if not isinstance(values, list):
+                raise SourceError(f"{_shown(path)}: the answer has no list of values", kind="bad-answer")
+            yield values, not following
+            if not following:
+                return
+            if not isinstance(following, str) or following in seen:
+                raise SourceError(f"{_shown(path)}: the list of pages goes in a circle", kind="bad-answer")
+            seen.add(following)
+            answer = self.get(following)
+
+    # --- one request -----------------------------------------------------------------------------------------
+
+    def _address(self, path: str) -> str:
+        if "://" not in path:
+            return f"{self._base}/{path}"
+        if not path.startswith(f"{self._base}/"):
+            # Whoever can forge an answer must not get our credential sent elsewhere.
+            raise SourceError(
+                f"an answer points outside {self._base} (to {httpx.URL(path).host!r}); not followed", kind="bad-answer"
+            )
+        return path
+
+    def _send(self, method: str, url: str, parameters: Parameters, form: Parameters | None) -> Mapping[str, Any]:
+        deadline = time.monotonic() + self._retry_seconds
+        try:
+            for attempt in stamina.retry_context(
+                on=lambda error: _wait(error, deadline),
+                attempts=None,
+                timeout=self._retry_seconds,
+                wait_initial=0.25,
+                wait_max=5.0,
+                wait_jitter=0.5,
+            ):
+                with attempt:
+                    return self._once(method, url, parameters, form, attempt.num)
+        except Again as error:
+            raise error.fault from error.__cause__
+        raise AssertionError("stamina ends with a result or an error")
+
+    def _once(
+        self, method: str, url: str, parameters: Parameters, form: Parameters | None, number: int
+    ) -> Mapping[str, Any]:
+        if self._closed.is_set():
+            raise SourceError("the scan was stopped", kind="stopped")
+        where = _shown(url.removeprefix(self._base))
+        try:
+            with self._turn:
+                response = self._request(method, url, parameters, form)
+        except httpx.ConnectError as error:
+            fault = SourceError(f"{self._base}: cannot connect ({error}); check api_url and the network", kind="unreachable")
+            if not self._connected and number >= _CONNECT_TRIES:
+                raise fault from error
+            raise Again(fault) from error
+        except (httpx.TransportError, httpx.DecodingError) as error:
+            what = type(error).__name__
+            raise Again(SourceError(f"{where}: no whole answer ({what}); try again later", kind="unreachable")) from error
+        except RuntimeError as error:  # httpx says so when another thread closed the client
+            raise SourceError("the scan was stopped", kind="stopped") from error
+        fault = fault_of(response, where, self._credential)
+        if fault is not None:
+            raise fault
+        return _json_object(response, where)
+
+    def _request(self, method: str, url: str, parameters: Parameters, form: Parameters | None) -> httpx.Response:
+        content = None if form is None else str(httpx.QueryParams(list(form)))
+        headers = None if form is None else {"Content-Type": "application/x-www-form-urlencoded"}
+        for _ in range(_REDIRECTS + 1):
+            with self._count_lock:
+                self.requests += 1
+            # params= would throw away the query of a `next`.
+            address = httpx.URL(url).copy_merge_params(list(parameters)) if parameters else httpx.URL(url)
+            response = self._client.request(method, address, content=content, headers=headers)
+            self._connected = True
+            if response.status_code not in (301, 302, 303, 307, 308):
+                return response
+            url, parameters = self._address(urljoin(str(response.url), response.headers.get("Location", ""))), ()
+            if response.status_code == 303:
+                method, content = "GET", None
+        raise SourceError(f"{_shown(url.removeprefix(self._base))}: redirected in a circle", kind="bad-answer")
+
+
+def _auth(settings: BitbucketSettings) -> httpx.Auth | None:
+    credentials = settings.credentials
+    if credentials.access_token is not None:
+        return _Bearer(reveal(credentials.access_token, "access_token"))
+    for name in ("api_token", "app_password"):
+        secret = getattr(credentials, name)
+        if secret is not None:
+            return httpx.BasicAuth(credentials.username or "", reveal(secret, name))
+    return None
+
+
+class _Bearer(httpx.Auth):
+    """Send a token as `Authorization: Bearer`."""
+
+    def __init__(self, token: str) -> None:
+        self._header = f"Bearer {token}"
+
+    def auth_flow(self, request: httpx.Request) -> Iterator[httpx.Request]:  # type: ignore[override]
+        request.headers["Authorization"] = self._header
+        yield request
+
+
+def _wait(error: Exception, deadline: float) -> bool | float:
+    """Tell stamina whether to ask again, and when the service itself said how long to wait."""
+    if not isinstance(error, Again):
+        return False
+    if error.wait is None:
+        return True
+    # No use in sleeping through the deadline only to give up then.
+    return error.wait if time.monotonic() + error.wait < deadline else False
+
+
+def _json_object(response: httpx.Response, where: str) -> Mapping[str, Any]:
+    try:
+        answer = response.json()
+    except (ValueError, RecursionError) as error:
+        fault = SourceError(f"{where}: the answer is cut off or not JSON; try again later", kind="bad-answer")
+        raise Again(fault) from error
+    if not isinstance(answer, dict):
+        raise SourceError(f"{where}: expected a JSON object, not {type(answer).__name__}", kind="bad-answer")
+    return answer
+
+
+def _shown(path: str) -> str:
+    """Return a path for an error message: without its query, which may be long."""
+    return path.split("?", 1)[0].lstrip("/")
+
+
+def segment(text: str) -> str:
+    """Return a name as one part of a path: slashes and braces encoded."""
+    return quote(text, safe="")
+

@@ -1,0 +1,164 @@
+"""Bitbucket's JSON, as it really comes, into the core's nouns.
+
+Tolerant of what is missing or new (keys come without notice), strict about what everything hangs on: hashes.
+Shapes: commit objects of `/commits` and of webhooks, `/refs/branches`, `/diffstat`, repositories.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parseaddr
+from typing import Any
+
+from releasecopilot_core import Commit, FileChange, Repository
+
+_SHA = re.compile(r"[0-9a-f]{40}")
+_AUTHOR = re.compile(r"\s*(?P<name>.*?)\s*<(?P<email>[^<>]*)>\s*", re.DOTALL)
+
+
+class UnexpectedPayload(ValueError):
+    """A body that lacks what cannot be done without; the message says where."""
+
+
+def commit_of(payload: Any) -> Commit:
+    """Return the commit of a commit object with its full 40-digit hash; no sightings, no files.
+
+    The one `date` that the API gives is the committer's. `author.user` is absent for people without an account, and
+    even `author` may be null; the e-mail address is in `author.raw` only.
+
+    Raises:
+        UnexpectedPayload: there is no full hash.
+    """
+    data = _mapping(payload, "commit")
+    sha = data.get("hash")
+    if not isinstance(sha, str) or not _SHA.fullmatch(sha):
+        raise UnexpectedPayload(f"commit.hash: expected 40 hexadecimal digits, not {sha!r}")
+    author = data.get("author")
+    raw = author.get("raw") if isinstance(author, Mapping) else None
+    raw = raw if isinstance(raw, str) else None
+    name, email = split_author(raw)
+    parents = data.get("parents")
+    message = data.get("message")
+    return Commit(
+        sha=sha,
+        author=raw,
+        author_name=name,
+        author_email=email,
+        date=moment_of(data.get("date")),
+        message=message if isinstance(message, str) else None,
+        parents=_parents(parents) if isinstance(parents, list) else None,
+    )
+
+
+def _parents(parents: list[Any]) -> tuple[str, ...]:
+    shas = []
+    for parent in parents:
+        sha = parent.get("hash") if isinstance(parent, Mapping) else None
+        if not isinstance(sha, str) or not _SHA.fullmatch(sha):
+            raise UnexpectedPayload(f"commit.parents.hash: expected 40 hexadecimal digits, not {sha!r}")
+        shas.append(sha)
+    return tuple(shas)
+
+
+def split_author(raw: str | None) -> tuple[str | None, str | None]:
+    """Return name and e-mail of `Name <mail>`; either is `None` when it is not there (`Jenkins`, `<>`)."""
+    if raw is None:
+        return None, None
+    match = _AUTHOR.fullmatch(raw)
+    if match is None:
+        bare = raw.strip()
+        return (None, bare) if parseaddr(bare)[1] == bare and "@" in bare else (bare or None, None)
+    return match["name"] or None, match["email"].strip() or None
+
+
+def moment_of(text: Any) -> datetime | None:
+    """Return the time of an ISO 8601 text; `None` if there is none, or it is not a time that exists.
+
+    Commits come in whole seconds with `+00:00`, pull requests in microseconds, hooks in nanoseconds with `Z`.
+    """
+    if not isinstance(text, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text))
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def file_of(payload: Any) -> FileChange:
+    """Return one entry of a diffstat.
+
+    `status` is open-ended: conflicts and the like are told as `modified`, since the path did change.
+
+    Raises:
+        UnexpectedPayload: there is neither an old nor a new path.
+    """
+    data = _mapping(payload, "diffstat")
+    old, new = _path(data.get("old")), _path(data.get("new"))
+    path = new or old
+    if path is None:
+        raise UnexpectedPayload("diffstat: neither old nor new has a path")
+    status = data.get("status")
+    if status not in ("added", "removed", "modified", "renamed"):
+        status = "modified"
+    return FileChange(
+        path=path,
+        status=status,
+        old_path=old if status == "renamed" and old != path else None,
+        lines_added=_count(data.get("lines_added")),
+        lines_removed=_count(data.get("lines_removed")),
+    )
+
+
+def _path(side: Any) -> str | None:
+    path = side.get("path") if isinstance(side, Mapping) else None
+    return path if isinstance(path, str) and path else None
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def repository_of(payload: Any, source: str) -> Repository:
+    """Return the repository of a repository object; `mainbranch` is null while it is empty.
+
+    Raises:
+        UnexpectedPayload: it has no uuid or full name.
+    """
+    data = _mapping(payload, "repository")
+    uuid, full_name = data.get("uuid"), data.get("full_name")
+    if not isinstance(uuid, str) or not uuid or not isinstance(full_name, str) or not full_name:
+        raise UnexpectedPayload(f"repository: expected uuid and full_name, not {uuid!r} and {full_name!r}")
+    main = data.get("mainbranch")
+    name = main.get("name") if isinstance(main, Mapping) else None
+    updated_on = data.get("updated_on")
+    return Repository(
+        source=source,
+        # The API writes uuids in braces, webhook headers do not.
+        uuid=uuid if uuid.startswith("{") else f"{{{uuid}}}",
+        full_name=full_name,
+        main_branch=name if isinstance(name, str) else None,
+        updated_on=updated_on if isinstance(updated_on, str) else None,
+    )
+
+
+def branch_of(payload: Any) -> tuple[str, str]:
+    """Return name and full target hash of a branch object.
+
+    Raises:
+        UnexpectedPayload: one of them is missing.
+    """
+    data = _mapping(payload, "branch")
+    name = data.get("name")
+    sha = _mapping(data.get("target"), "branch.target").get("hash")
+    if not isinstance(name, str) or not isinstance(sha, str) or not _SHA.fullmatch(sha):
+        raise UnexpectedPayload(f"branch: expected name and target hash, not {name!r} and {sha!r}")
+    return name, sha
+
+
+def _mapping(payload: Any, what: str) -> Mapping[str, Any]:
+    if not isinstance(payload, Mapping):
+        raise UnexpectedPayload(f"{what}: expected an object, not {type(payload).__name__}")
+    return payload

@@ -1,0 +1,128 @@
+"""The `bitbucket` section of the settings."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from typing import Literal
+from urllib.parse import urlsplit
+
+import attrs
+
+from releasecopilot_core import Secret, Settings
+from releasecopilot_core.errors import SettingsError
+
+_log = logging.getLogger(__name__)
+
+
+@attrs.frozen(kw_only=True)
+class Credentials:
+    """Exactly one kind of credential; secrets are references (`${VAR}`, `file:PATH`).
+
+    `username` with `api_token` is the Atlassian account's e-mail address (HTTP Basic); `access_token` is an OAuth,
+    repository, project or workspace token (Bearer).
+    """
+
+    username: str | None = None
+    api_token: Secret | None = None
+    access_token: Secret | None = None
+    app_password: Secret | None = None
+
+    @property
+    def kind(self) -> str:
+        """Which kind is configured: `api_token`, `access_token`, `app_password`, or `anonymous`."""
+        kinds = [name for name in ("api_token", "access_token", "app_password") if getattr(self, name) is not None]
+        return kinds[0] if kinds else "anonymous"
+
+    def __attrs_post_init__(self) -> None:
+        kinds = [name for name in ("api_token", "access_token", "app_password") if getattr(self, name) is not None]
+        if len(kinds) > 1:
+            raise ValueError(f"{' and '.join(kinds)} are both set; keep exactly one kind of credential")
+        if self.kind in ("api_token", "app_password") and not self.username:
+            hint = "the Atlassian account's e-mail address" if self.kind == "api_token" else "the Bitbucket user name"
+            raise ValueError(f"username is missing: {self.kind} needs {hint}")
+        if self.kind == "anonymous" and self.username:
+            raise ValueError("username without a secret; add api_token: ${BITBUCKET_API_TOKEN}")
+
+
+def _named(_: object, attribute: attrs.Attribute[str], value: str) -> None:
+    if not value.strip():
+        # https://api…/repositories/ with nothing behind it answers 410 and hides the cause.
+        raise ValueError(f"{attribute.name} is empty; write the workspace's slug, as in bitbucket.org/SLUG")
+
+
+def _web_address(_: object, attribute: attrs.Attribute[str], value: str) -> None:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise ValueError(f"{attribute.name} must begin with https:// or http://, not {value!r}")
+    if parts.username or parts.password:
+        raise ValueError(f"{attribute.name} must not contain a user or password; use credentials")
+
+
+def _positive(_: object, attribute: attrs.Attribute[float], value: float) -> None:
+    if not 0 < value <= 3600:
+        raise ValueError(f"{attribute.name} must be above 0 and at most 3600, not {value:g}")
+
+
+@attrs.frozen(kw_only=True)
+class BitbucketSettings:
+    """What is configured for Bitbucket Cloud.
+
+    `repositories` and `default_branches` are names or globs in which `*` crosses `/`; empty means all repositories of
+    the workspace and each one's main branch. `retry_seconds` bounds one request with all its repetitions.
+    """
+
+    workspace: str = attrs.field(validator=_named)
+    repositories: tuple[str, ...] = ()
+    default_branches: tuple[str, ...] = ()
+    credentials: Credentials = attrs.field(factory=Credentials)
+    api_url: str = attrs.field(default="https://api.bitbucket.org/2.0", validator=_web_address)
+    git_url: str = attrs.field(default="https://bitbucket.org", validator=_web_address)
+    webhook_secret: tuple[Secret, ...] = ()
+    files: Literal["auto", "api", "git", "none"] = "auto"
+    concurrency: int = 4
+    retry_seconds: float = attrs.field(default=30.0, validator=_positive)
+    timeout_seconds: float = attrs.field(default=20.0, validator=_positive)
+    sweep_hours: float = 24.0
+
+    def __attrs_post_init__(self) -> None:
+        if not 1 <= self.concurrency <= 32:
+            raise ValueError(f"concurrency must be from 1 to 32, not {self.concurrency}")
+        if self.files == "git":
+            raise ValueError("files: git is not available in this version; use auto, api or none")
+
+
+def bitbucket_settings(settings: Settings) -> BitbucketSettings:
+    """Return the `bitbucket` section; warns of app passwords and of secrets that are written out.
+
+    Raises:
+        SettingsError: something in it is wrong.
+    """
+    section = settings.section("bitbucket", BitbucketSettings)
+    credentials = section.credentials
+    if credentials.app_password is not None:
+        _warn(
+            "bitbucket.credentials.app_password: Bitbucket removed app passwords on 2026-07-28; "
+            "create an API token and set username (e-mail) and api_token instead"
+        )
+    for name in ("api_token", "access_token", "app_password"):
+        secret = getattr(credentials, name)
+        if secret is not None and secret.is_literal:
+            _warn(f"bitbucket.credentials.{name}: a secret is written out; use ${{VAR}} or file:PATH instead")
+    return section
+
+
+def reveal(secret: Secret, name: str) -> str:
+    """Return a secret's value; an error names the setting.
+
+    Raises:
+        SettingsError: the reference leads nowhere.
+    """
+    try:
+        return secret.reveal()
+    except SettingsError as error:
+        raise SettingsError(f"bitbucket.credentials.{name}: {error}") from None
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, UserWarning, stacklevel=3)

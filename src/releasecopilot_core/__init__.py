@@ -1,0 +1,80 @@
+"""Release Copilot core: the commit record that says which stories are in a release.
+
+This is the shelf: everything that embedders and plugin authors may rely on is here or in the public modules `errors`,
+`walking` and `testing`. Names are resolved when they are first used, so that importing this costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._clock import phoenix as phoenix
+    from ._hookspecs import hookimpl as hookimpl
+    from ._ingestor import Ingestor as Ingestor
+    from ._ingestor import story_keys_of as story_keys_of
+    from ._interfaces import Memory as Memory
+    from ._interfaces import Sink as Sink
+    from ._interfaces import Source as Source
+    from ._interfaces import Store as Store
+    from ._interfaces import WebhookDecoder as WebhookDecoder
+    from ._model import FILES_STATUSES as FILES_STATUSES
+    from ._model import ORIGINS as ORIGINS
+    from ._model import Batch as Batch
+    from ._model import Commit as Commit
+    from ._model import FileChange as FileChange
+    from ._model import Problem as Problem
+    from ._model import PullRequest as PullRequest
+    from ._model import Repository as Repository
+    from ._model import RepositoryState as RepositoryState
+    from ._model import Scanned as Scanned
+    from ._model import Sighting as Sighting
+    from ._model import StoryKey as StoryKey
+    from ._model import Walk as Walk
+    from ._model import Window as Window
+    from ._model import files_rank as files_rank
+    from ._plugins import PluginInfo as PluginInfo
+    from ._run import Applied as Applied
+    from ._run import Delivery as Delivery
+    from ._run import PlanEntry as PlanEntry
+    from ._run import RepositoryReport as RepositoryReport
+    from ._run import Run as Run
+    from ._run import ScanRequest as ScanRequest
+    from ._settings import Secret as Secret
+    from ._settings import Settings as Settings
+    from .builtin.sqlite_store.storage import CommitStorage as CommitStorage
+
+__version__ = "0.1.0"
+
+_SHELF = {
+    "phoenix": "_clock",
+    "hookimpl": "_hookspecs",
+    **dict.fromkeys(("Ingestor", "story_keys_of"), "_ingestor"),
+    **dict.fromkeys(("Memory", "Sink", "Source", "Store", "WebhookDecoder"), "_interfaces"),
+    **dict.fromkeys(
+        (
+            *("FILES_STATUSES", "ORIGINS", "Batch", "Commit", "FileChange", "Problem", "PullRequest", "Repository"),
+            *("RepositoryState", "Scanned", "Sighting", "StoryKey", "Walk", "Window", "files_rank"),
+        ),
+        "_model",
+    ),
+    "PluginInfo": "_plugins",
+    **dict.fromkeys(("Applied", "Delivery", "PlanEntry", "RepositoryReport", "Run", "ScanRequest"), "_run"),
+    **dict.fromkeys(("Secret", "Settings"), "_settings"),
+    "CommitStorage": "builtin.sqlite_store.storage",
+}
+
+__all__ = ["__version__", *sorted(_SHELF)]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _SHELF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_SHELF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_SHELF})

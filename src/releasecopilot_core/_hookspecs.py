@@ -1,0 +1,62 @@
+"""The hooks: what a plugin can add. Imports nothing heavy, ever.
+
+A plugin implements any of these with `@hookimpl` and is found by an entry point of the group `releasecopilot`. It takes
+only the arguments that it needs. Hook wrappers are refused, and so is a hook that is not in this list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    from ._interfaces import Sink, Source, Store, WebhookDecoder
+    from ._model import Commit, StoryKey
+    from ._settings import Settings
+
+PROJECT = "releasecopilot"
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def rc_sources(settings: Settings) -> Mapping[str, Callable[[Settings], Source]]:  # type: ignore[empty-body]
+    """Return source name -> a function that opens it; its docstring is the help of `rc ingest NAME-scan`."""
+
+
+@hookspec
+def rc_webhooks(settings: Settings) -> Mapping[str, Callable[[Settings], WebhookDecoder]]:  # type: ignore[empty-body]
+    """Return service name -> a function that opens its webhook decoder; it must need no credentials."""
+
+
+@hookspec
+def rc_story_keys(commit: Commit, settings: Settings) -> Iterable[StoryKey | str]:  # type: ignore[empty-body]
+    """Return the story keys that a commit's texts name: `StoryKey` objects or plain strings.
+
+    Read `commit.message` and `commit.texts` (message, branch names, pull-request titles). It must be pure, and finding
+    in two texts must be the same as finding in one and finding in the other: a commit is seen in pieces. Every plugin
+    is asked and the answers are joined; of a plain string the origin is found by asking for one text at a time.
+    """
+
+
+@hookspec
+def rc_open_store(url: str, settings: Settings) -> Store | None:
+    """Return an open store for a database path or URL that this plugin knows, else `None`: the next one is asked."""
+
+
+@hookspec
+def rc_open_sink(url: str, settings: Settings) -> Sink | None:
+    """Return an open artifact sink for a folder or URL that this plugin knows, else `None`: the next one is asked."""
+
+
+@hookspec
+def rc_web_servers(settings: Settings) -> Mapping[str, Any]:  # type: ignore[empty-body]
+    """Return framework name -> an object with `mount(app, receiver, path)` and `serve(receiver, host, port, …)`."""
+
+
+@hookspec
+def rc_checks(settings: Settings) -> Mapping[str, Callable[[], Iterable[str]]]:  # type: ignore[empty-body]
+    """Return check name -> a function that returns what is wrong, one line each with the remedy; nothing if all is well."""

@@ -1,0 +1,447 @@
+"""`Ingestor`: the one object that embedders and the command line use."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import secrets
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import attrs
+
+from ._clock import phoenix_or_none, utc_now
+from ._interfaces import Sink, Source, Store
+from ._keys import KeyFinder
+from ._model import Commit, FilesMode, Problem, RunStatus, Sighting, StoryKey, Window
+from ._pipeline import HARMLESS, Tally, ingest
+from ._plugins import Host, PluginInfo
+from ._run import PlanEntry, RepositoryReport, Run, ScanRequest
+from ._settings import Settings
+from .errors import ArtifactError, PluginError, ReleaseCopilotError, SettingsError, SourceError, StoreError, UsageError
+
+_log = logging.getLogger("releasecopilot_core")
+
+#: A hundred years; beyond it dates overflow, and --full says what is meant.
+MOST_HOURS = 876_000.0
+
+
+class Ingestor:
+    """Scans sources into a store, derives story keys, and publishes an artifact a run.
+
+    It holds its own plugins and stores: any number may live in one process, and one may be used from several threads.
+    Nothing is loaded or opened before it is needed. Use it as a context manager, or call `close`.
+
+    `plugins` are added to the installed ones (name -> module or object with hooks). `database` and `artifacts` override
+    the settings.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        plugins: Mapping[str, object] | None = None,
+        database: str | os.PathLike[str] | None = None,
+        artifacts: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self.settings = settings or Settings()
+        self._database = None if database is None else os.fspath(database)
+        self._artifacts = None if artifacts is None else os.fspath(artifacts)
+        self._host = Host(disabled=self.settings.disabled_plugins, plugins=plugins)
+        self._keys = KeyFinder(self._host, self.settings)
+        self._stores: dict[str, Store] = {}
+        self._lock = threading.Lock()
+
+    @classmethod
+    def from_settings(
+        cls,
+        settings: str | os.PathLike[str] | Settings | None = None,
+        *,
+        plugins: Mapping[str, object] | None = None,
+        database: str | os.PathLike[str] | None = None,
+        artifacts: str | os.PathLike[str] | None = None,
+    ) -> Ingestor:
+        """Open an ingestor by a settings file (default: `config/settings.yaml`) or a `Settings` object.
+
+        Raises:
+            SettingsError: the file is missing or wrong; the message names the path inside it.
+        """
+        loaded = settings if isinstance(settings, Settings) else Settings.load(settings)
+        return cls(loaded, plugins=plugins, database=database, artifacts=artifacts)
+
+    def __enter__(self) -> Ingestor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the stores that were opened."""
+        with self._lock:
+            for store in self._stores.values():
+                store.close()
+            self._stores.clear()
+
+    # --- plugins and stores ----------------------------------------------------------------------------------
+
+    def plugins(self) -> list[PluginInfo]:
+        """Return all installed plugins with version, hooks, and the error of those that failed."""
+        return self._host.infos()
+
+    def problems(self) -> list[Problem]:
+        """Return what went wrong with plugins so far."""
+        return self._host.problems()
+
+    def sources(self) -> dict[str, Callable[[Settings], Source]]:
+        """Return source name -> opener of all sources that plugins provide."""
+        return {name: opener for name, (_, opener) in self._host.named("rc_sources", self.settings).items()}
+
+    def store(self, source: str) -> Store:
+        """Return the store of a source, opened at first use.
+
+        Raises:
+            DatabaseFormatError: the database is not ours, or newer.
+            StoreError: it cannot be opened.
+        """
+        url = self._database or self.settings.database(source)
+        with self._lock:
+            if url not in self._stores:
+                opened = self._host.open_first("rc_open_store", url, self.settings, what="database")
+                self._stores[url] = cast(Store, opened)
+            return self._stores[url]
+
+    def default_source(self) -> str:
+        """Return the source that questions without one are about: the only one that is configured, or installed.
+
+        Raises:
+            UsageError: there is no such single one; the message says how to choose.
+        """
+        installed = sorted(self.sources())
+        configured = [name for name in installed if self.settings.has_section(name)]
+        candidates = configured or installed
+        if len(candidates) == 1:
+            return candidates[0]
+        if self._database or self.settings.raw("database"):
+            return candidates[0] if candidates else "commits"
+        known = ", ".join(candidates) or "none"
+        raise UsageError(f"which database? sources: {known}; name its file with --database")
+
+    def _check(self) -> None:
+        """Find wrong settings before anything is begun."""
+        self.settings.check_keys({*self._host.names(), *self.sources()})
+        self._keys.check()
+
+    # --- scanning --------------------------------------------------------------------------------------------
+
+    def scan(
+        self,
+        source: str,
+        *,
+        hours: float = 4.0,
+        repositories: Sequence[str] | None = None,
+        branches: Sequence[str] | None = None,
+        full: bool = False,
+        files: FilesMode | None = None,
+        strict: bool = False,
+        run_id: str | None = None,
+        on_report: Callable[[RepositoryReport], None] | None = None,
+        on_finish: Callable[[Run], None] | None = None,
+    ) -> Run:
+        """Bring the store up to date with a source and publish the run's artifact.
+
+        `hours` is the length of the window that ends now; it labels and selects, it does not limit what is found on
+        branches that are known. `repositories` and `branches` are names or globs, by default those of the settings.
+        `strict` refuses to start when a plugin failed to load.
+
+        A run that failed or is partial is returned, not raised: see `run.status` and `run.problems`. After Ctrl-C the
+        artifact is written, `on_finish` is called with the run, and `KeyboardInterrupt` goes on.
+
+        Raises:
+            UsageError: the request or the settings are wrong; nothing was scanned.
+            StoreError: the store cannot be opened.
+        """
+        window = Window.last(_checked_hours(hours))
+        self._check()
+        if strict and (problems := self._host.problems()):
+            raise UsageError(f"{problems[0].message} (--strict)")
+        request = ScanRequest(
+            window=window,
+            repositories=tuple(repositories) if repositories else None,
+            branches=tuple(branches) if branches else None,
+            full=full,
+            files=files,
+        )
+        store = self.store(source)
+        sink = self._sink(source)
+        opened = self._open(source)
+        run = Run(
+            run_id=run_id or new_run_id(),
+            kind="scan",
+            source=source,
+            window=window,
+            started_at=utc_now(),
+            plugins=self._host.versions(),
+            key_rules=self._keys.fingerprint,
+        )
+        session = _Session(run, store, sink, self._host, Tally(store, window, run.run_id, on_report), on_finish)
+        with contextlib.closing(opened):
+            return session.perform(lambda: opened.scan(request, store), self._keys, lambda: opened.requests)
+
+    def plan(
+        self,
+        source: str,
+        *,
+        hours: float = 4.0,
+        repositories: Sequence[str] | None = None,
+        branches: Sequence[str] | None = None,
+        full: bool = False,
+        files: FilesMode | None = None,
+    ) -> list[PlanEntry]:
+        """Return what `scan` with the same arguments would do and the least it would cost; writes nothing.
+
+        Raises:
+            UsageError: the request or the settings are wrong.
+            SourceError: the service cannot be asked.
+        """
+        self._check()
+        request = ScanRequest(
+            window=Window.last(_checked_hours(hours)),
+            repositories=tuple(repositories) if repositories else None,
+            branches=tuple(branches) if branches else None,
+            full=full,
+            files=files,
+        )
+        with contextlib.closing(self._open(source)) as opened:
+            return list(opened.plan(request, self.store(source)))
+
+    def _open(self, source: str) -> Source:
+        return cast(Source, self._host.open_named("rc_sources", source, self.settings, what="source"))
+
+    def _sink(self, source: str) -> Sink:
+        url = self._artifacts or self.settings.artifacts(source)
+        return cast(Sink, self._host.open_first("rc_open_sink", url, self.settings, what="artifact folder"))
+
+    # --- story keys ------------------------------------------------------------------------------------------
+
+    def keys_are_stale(self, source: str) -> bool:
+        """Whether stored keys were derived by other rules than today's; `rekey` mends that."""
+        return bool(self.store(source).key_rules() - {self._keys.fingerprint})
+
+    def rekey(self, source: str, *, apply: bool = True) -> list[tuple[str, frozenset[StoryKey], frozenset[StoryKey]]]:
+        """Derive all story keys anew from what is stored; returns (sha, keys before, keys now) of those that change.
+
+        With `apply=False` nothing is written. Raises `PluginError` when an extractor fails: keys would be lost.
+        """
+        self._check()
+        store = self.store(source)
+        changes = []
+        for commit, before in store.commits_for_keys():
+            now = self._keys.keys_of(commit)
+            if now != before:
+                changes.append((commit.sha, before, now))
+        for problem in self._host.problems():
+            raise PluginError("story keys", problem.message)
+        if apply:
+            moment = utc_now()
+            run = Run(
+                run_id=new_run_id(),
+                kind="rekey",
+                source=source,
+                window=Window(moment, moment),
+                started_at=moment,
+                finished_at=moment,
+                status="complete",
+                plugins=self._host.versions(),
+                key_rules=self._keys.fingerprint,
+            )
+            store.replace_keys(((sha, now) for sha, _, now in changes), run)
+        return changes
+
+    def story_keys_of(
+        self,
+        *,
+        message: str | None = None,
+        branch: str | Sequence[str] | None = None,
+        pr_title: str | Sequence[str] | None = None,
+    ) -> list[StoryKey]:
+        """Return what the installed extractors find in these texts, sorted; see `story_keys_of`."""
+        seen_at = datetime.now(UTC)
+        sightings = [Sighting("", seen_at, branch=name, own=True) for name in _several(branch)]
+        sightings += [
+            Sighting("", seen_at, pull_request=number, title=title)
+            for number, title in enumerate(_several(pr_title), start=1)
+        ]
+        commit = Commit(sha="0" * 40, message=message, sightings=frozenset(sightings))
+        return sorted(self._keys.keys_of(commit))
+
+
+@attrs.define
+class _Session:
+    """One run from its begin to its published artifact, however it ends."""
+
+    run: Run
+    store: Store
+    sink: Sink
+    host: Host
+    tally: Tally
+    on_finish: Callable[[Run], None] | None
+
+    def perform(self, scan: Callable[[], Iterator[Any]], keys: KeyFinder, requests: Callable[[], int]) -> Run:
+        for run_id in self.store.begin_run(self.run):
+            self.sink.discard(run_id)
+        status: RunStatus | None = None
+        try:
+            with contextlib.closing(cast(Any, scan())) as batches:
+                ingest(batches, keys=keys, store=self.store, tally=self.tally, run_id=self.run.run_id)
+        except KeyboardInterrupt:
+            self._finish("interrupted", requests())
+            raise
+        except UsageError as error:
+            self._end_unbegun(error)
+            raise
+        except (SourceError, StoreError) as error:
+            status = "failed"
+            self.tally.problems.append(Problem(kind=getattr(error, "kind", "store"), message=str(error)))
+        except ReleaseCopilotError as error:
+            status = "failed"
+            self.tally.problems.append(Problem(kind="plugin", message=str(error)))
+        except Exception as error:  # the source is code we did not write
+            status = "failed"
+            _log.exception("source %r failed", self.run.source)
+            message = f"source {self.run.source!r} failed ({type(error).__name__}: {error}); the log has the traceback"
+            self.tally.problems.append(Problem(kind="plugin", message=" ".join(message.split())))
+        return self._finish(status, requests())
+
+    def _end_unbegun(self, error: UsageError) -> None:
+        """Record a request that could not be carried out as asked; it leaves no artifact."""
+        problem = Problem(kind="usage", message=str(error))
+        with contextlib.suppress(StoreError):
+            self.store.finish_run(
+                attrs.evolve(self.run, status="failed", finished_at=utc_now(), problems=(problem,))
+            )
+
+    def _finish(self, status: RunStatus | None, requests: int) -> Run:
+        problems = [*self.tally.problems, *self.host.problems()]
+        try:
+            reports = self.tally.close()
+        except StoreError as error:
+            status, reports = "failed", tuple(self.tally.reports.values())
+            problems.append(Problem(kind="store", message=str(error)))
+        run = attrs.evolve(
+            self.run,
+            finished_at=utc_now(),
+            status=status or _status(reports, problems),
+            new=sum(report.new for report in reports),
+            listed=sum(report.listed for report in reports),
+            refreshed=sum(report.refreshed for report in reports),
+            requests=requests,
+            repositories=reports,
+            git_sha=_git_sha(),
+        )
+        run = self._publish(run, problems)
+        try:
+            self.store.finish_run(run)
+        except StoreError as error:
+            _log.error("the run's end could not be recorded: %s", error)
+        if self.on_finish is not None:
+            self.on_finish(run)
+        return run
+
+    def _publish(self, run: Run, problems: list[Problem]) -> Run:
+        stories: set[str] = set()
+        found = len(problems)
+        artifact = None
+        try:
+            artifact = self.sink.publish(
+                attrs.evolve(run, problems=tuple(problems)), self._entries(run, stories), problems
+            )
+        except (ArtifactError, StoreError) as error:
+            problems.append(Problem(kind="artifact", message=str(error)))
+        status = "partial" if len(problems) > found and run.status == "complete" else run.status
+        return attrs.evolve(
+            run,
+            artifact=artifact,
+            status=cast(RunStatus, status),
+            story_keys=frozenset(stories),
+            problems=tuple(problems),
+        )
+
+    def _entries(self, run: Run, stories: set[str]) -> Iterator[dict[str, Any]]:
+        """Yield the payload, as people read it: Phoenix times, in the window or not, and the branch that comes first."""
+        for entry in self.store.sighted(run.run_id):
+            order = self.tally.orders.get(entry["repository"], {})
+            ranked = [(order[branch], branch) for branch in entry["branches"] if branch in order]
+            entry["branch"] = min(ranked)[1] if ranked else None
+            entry["in_window"] = entry["modified_on"] in run.window
+            entry["modified_on"] = phoenix_or_none(entry["modified_on"])
+            stories.update(entry["story_keys"])
+            yield entry
+
+
+def _status(reports: Sequence[RepositoryReport], problems: Sequence[Problem]) -> RunStatus:
+    if reports and all(report.status == "failed" for report in reports):
+        return "failed"
+    if any(report.status != "complete" for report in reports):
+        return "partial"
+    return "partial" if any(problem.kind not in HARMLESS for problem in problems) else "complete"
+
+
+def _checked_hours(hours: float) -> float:
+    if isinstance(hours, bool) or not isinstance(hours, int | float) or math.isnan(hours) or not 0 < hours <= MOST_HOURS:
+        raise UsageError(f"hours: {hours!r} is not a number above 0 and up to {MOST_HOURS:g}; for all history use --full")
+    return float(hours)
+
+
+def _several(texts: str | Sequence[str] | None) -> Sequence[str]:
+    return [texts] if isinstance(texts, str) else list(texts or ())
+
+
+def new_run_id() -> str:
+    """Return a fresh run id: it sorts by time (UTC), and is unique among machines."""
+    return f"{utc_now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+def _git_sha() -> str | None:
+    """Return `RC_GIT_SHA`, else the commit that is checked out in the working directory."""
+    given = os.environ.get("RC_GIT_SHA")
+    if given:
+        return given
+    try:
+        answer = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() if answer.returncode == 0 else None
+
+
+def story_keys_of(
+    *,
+    message: str | None = None,
+    branch: str | Sequence[str] | None = None,
+    pr_title: str | Sequence[str] | None = None,
+    settings: Settings | Mapping[str, Any] | str | os.PathLike[str] | None = None,
+) -> list[StoryKey]:
+    """Return what the installed extractors find in these texts: for tests, and for people who wonder.
+
+    `settings` may be a `Settings`, a mapping such as `{"story_keys": {"projects": ["RC"]}}`, or the path of a file.
+
+    Raises:
+        SettingsError: the settings are wrong.
+    """
+    if settings is None or isinstance(settings, Mapping):
+        loaded = Settings(settings)
+    elif isinstance(settings, Settings):
+        loaded = settings
+    else:
+        loaded = Settings.load(settings)
+    with Ingestor(loaded) as ingestor:
+        return ingestor.story_keys_of(message=message, branch=branch, pr_title=pr_title)
+
+
+__all__ = ["Ingestor", "SettingsError", "new_run_id", "story_keys_of"]

@@ -1,0 +1,117 @@
+"""Ask every extractor for a commit's story keys, and say by which rules that was done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+import attrs
+
+from ._model import Batch, Commit, Origin, StoryKey
+
+if TYPE_CHECKING:
+    from ._plugins import Host
+    from ._settings import Settings
+
+_HOOK = "rc_story_keys"
+
+
+class KeyFinder:
+    """Finds story keys with all installed extractors. Pure, but for the faults that it notes at the host."""
+
+    def __init__(self, host: Host, settings: Settings) -> None:
+        self._host = host
+        self._settings = settings
+
+    def check(self) -> None:
+        """Raise a wrong `story_keys` setting now, before anything is scanned."""
+        self.keys_of(Commit(sha="0" * 40, message=""))
+
+    def attach(self, batch: Batch) -> Batch:
+        """Return the batch with the keys of each commit added."""
+        if not any(commit.texts for commit in batch.commits):
+            return batch
+        return attrs.evolve(batch, commits=tuple(self._with_keys(commit) for commit in batch.commits))
+
+    def _with_keys(self, commit: Commit) -> Commit:
+        keys = self.keys_of(commit)
+        return attrs.evolve(commit, story_keys=commit.story_keys | keys) if keys else commit
+
+    def keys_of(self, commit: Commit) -> frozenset[StoryKey]:
+        """Return all keys that the commit's texts name, each with its origin and the plugin that found it."""
+        if not commit.texts:
+            return frozenset()
+        found: set[StoryKey] = set()
+        for plugin, answer in self._host.ask(_HOOK, commit=commit, settings=self._settings):
+            try:
+                found |= self._understood(plugin, answer, commit)
+            except TypeError as error:
+                self._host.blame(plugin, _HOOK, error)
+        return frozenset(found)
+
+    def _understood(self, plugin: str, answer: object, commit: Commit) -> set[StoryKey]:
+        found: set[StoryKey] = set()
+        plain: set[str] = set()
+        for key in _iterable(answer):
+            if isinstance(key, StoryKey):
+                found.add(attrs.evolve(key, plugin=plugin))
+            elif isinstance(key, str):
+                plain.add(key)
+            else:
+                raise TypeError(f"expected StoryKey or str, not {key!r}")
+        if plain:
+            found |= {StoryKey(key, origin, plugin) for key, origin in self._origins(plugin, plain, commit)}
+        return found
+
+    def _origins(self, plugin: str, keys: set[str], commit: Commit) -> Iterable[tuple[str, Origin]]:
+        """Yield where each plain key comes from, by asking again with one kind of text at a time."""
+        pieces = _pieces(commit)
+        if len(pieces) == 1:
+            yield from ((key, pieces[0][0]) for key in keys)
+            return
+        unexplained = set(keys)
+        for origin, piece in pieces:
+            here = self._ask_one(plugin, piece) & keys
+            unexplained -= here
+            yield from ((key, origin) for key in here)
+        yield from ((key, "other") for key in unexplained)
+
+    def _ask_one(self, plugin: str, piece: Commit) -> set[str]:
+        for name, answer in self._host.ask(_HOOK, commit=piece, settings=self._settings):
+            if name == plugin:
+                return {key for key in _iterable(answer) if isinstance(key, str)}
+        return set()
+
+    @property
+    def fingerprint(self) -> str:
+        """Change whenever the rules do: the extractors with their versions, and the `story_keys` settings."""
+        extractors = [
+            (info.name, info.version) for info in self._host.infos() if info.status == "loaded" and _HOOK in info.hooks
+        ]
+        rules = json.dumps([extractors, self._settings.raw("story_keys")], sort_keys=True, default=str)
+        return hashlib.sha256(rules.encode()).hexdigest()[:16]
+
+
+def _pieces(commit: Commit) -> list[tuple[Origin, Commit]]:
+    """Split a commit into one for each kind of text that it has."""
+    kinds: list[tuple[Origin, bool, Callable[[], Commit]]] = [
+        ("message", commit.message is not None, lambda: attrs.evolve(commit, sightings=frozenset())),
+        ("branch", bool(commit.branches), lambda: _only(commit, "branch")),
+        ("pr_title", bool(commit.titles), lambda: _only(commit, "title")),
+    ]
+    return [(origin, make()) for origin, present, make in kinds if present]
+
+
+def _only(commit: Commit, kind: str) -> Commit:
+    drop = {"title": None} if kind == "branch" else {"branch": None}
+    kept = (attrs.evolve(s, **drop) for s in commit.sightings if getattr(s, kind) is not None)
+    return attrs.evolve(commit, message=None, sightings=frozenset(kept))
+
+
+def _iterable(answer: object) -> Iterable[object]:
+    # A text is iterable too: "RC-1" would become four keys.
+    if isinstance(answer, str | bytes) or not isinstance(answer, Iterable):
+        raise TypeError(f"expected a list of keys, not {answer!r}")
+    return answer

@@ -1,0 +1,107 @@
+"""The only path: every batch, from wherever, gets its story keys and is stored; what came of it is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import attrs
+
+from ._interfaces import Store
+from ._keys import KeyFinder
+from ._model import Batch, Problem, Repository, Scanned, Window
+from ._run import RepositoryReport
+
+#: Kinds of problems that are told, but leave a run complete: nothing that could be had is missing.
+HARMLESS = frozenset({"unobtainable", "note"})
+
+
+def ingest(
+    batches: Iterable[Batch],
+    *,
+    keys: KeyFinder,
+    store: Store,
+    tally: Tally,
+    run_id: str | None = None,
+) -> None:
+    """Store batches as they come: keys are found outside the transaction, and each batch is one transaction."""
+    for batch in batches:
+        tally.begin(batch)
+        applied = store.apply(keys.attach(batch), run_id=run_id)
+        tally.end(batch, new=len(applied.new))
+
+
+@attrs.define
+class Tally:
+    """Counts what happens to each repository, and refreshes it when its scan ends."""
+
+    store: Store
+    window: Window
+    run_id: str
+    on_report: Callable[[RepositoryReport], None] | None = None
+    reports: dict[str, RepositoryReport] = attrs.field(factory=dict)
+    orders: dict[str, dict[str, int]] = attrs.field(factory=dict)
+    problems: list[Problem] = attrs.field(factory=list)
+    _repositories: dict[str, Repository] = attrs.field(factory=dict)
+
+    def begin(self, batch: Batch) -> None:
+        """Remember where a repository stood before its first batch."""
+        repository = batch.repository
+        if repository is not None and repository.uuid not in self.reports:
+            self._repositories[repository.uuid] = repository
+            self.reports[repository.uuid] = RepositoryReport(
+                name=repository.full_name,
+                uuid=repository.uuid,
+                heads_before=dict(self.store.heads(repository)),
+                status="partial",
+            )
+
+    def end(self, batch: Batch, *, new: int) -> None:
+        """Count a batch that has been stored."""
+        self.problems += batch.problems
+        key = self._key(batch)
+        if key is None:
+            return
+        report = self.reports.get(key) or RepositoryReport(name=key)
+        self.reports[key] = attrs.evolve(
+            report,
+            listed=report.listed + batch.listed,
+            new=report.new + new,
+            problems=(*report.problems, *batch.problems),
+        )
+        if batch.scanned is not None:
+            self._scanned(key, batch.scanned)
+        if self.on_report is not None:
+            self.on_report(self.reports[key])
+
+    def _key(self, batch: Batch) -> str | None:
+        if batch.repository is not None:
+            return batch.repository.uuid
+        return batch.scanned.name if batch.scanned is not None else None
+
+    def _scanned(self, key: str, scanned: Scanned) -> None:
+        report = attrs.evolve(self.reports[key], name=scanned.name, status=scanned.status)
+        repository = self._repositories.get(key)
+        if repository is not None and scanned.status != "failed":
+            refreshed = self.store.refresh(repository, scanned.branches, self.window, run_id=self.run_id)
+            report = attrs.evolve(report, refreshed=report.refreshed + refreshed)
+        self.orders[scanned.name] = {branch: place for place, branch in enumerate(scanned.branches)}
+        self.reports[key] = self._closed(key, report)
+
+    def _closed(self, key: str, report: RepositoryReport) -> RepositoryReport:
+        repository = self._repositories.get(key)
+        if repository is None:
+            return report
+        bounded = any(walk.bounded for walk in self.store.walks(repository))
+        return attrs.evolve(
+            report,
+            heads_after=dict(self.store.heads(repository)),
+            files_owed=self.store.owed_count(repository),
+            history="bounded" if bounded else "complete",
+        )
+
+    def close(self) -> tuple[RepositoryReport, ...]:
+        """Return the reports, by name; repositories that the run did not get to the end of stay `partial`."""
+        for key, report in self.reports.items():
+            if not report.heads_after:
+                self.reports[key] = self._closed(key, report)
+        return tuple(sorted(self.reports.values(), key=lambda report: report.name))

@@ -1,0 +1,240 @@
+"""Find plugins, load each on its own, block, list and ask them; every fault bears a plugin's name."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Literal
+
+import attrs
+import pluggy
+
+from . import _hookspecs
+from ._codec import did_you_mean
+from ._hookspecs import PROJECT
+from ._model import Problem
+from .errors import PluginError, ReleaseCopilotError, UnknownNameError
+
+DISABLED_VARIABLE = "RC_DISABLED_PLUGINS"
+
+
+@attrs.frozen(kw_only=True)
+class PluginInfo:
+    """What `rc plugins` shows of one plugin."""
+
+    name: str
+    version: str | None
+    status: Literal["loaded", "failed", "disabled"]
+    hooks: tuple[str, ...] = ()
+    error: str | None = None
+
+
+class Host:
+    """The plugins of one `Ingestor`.
+
+    Plugins load when the first question is asked, in the order of their names. One that cannot be loaded, or raises when
+    asked, never takes the others down: it is listed in `problems`.
+
+    `plugins` are registered besides the installed ones (name -> module or object), for embedders and tests.
+    """
+
+    def __init__(self, *, disabled: Iterable[str] = (), plugins: Mapping[str, object] | None = None) -> None:
+        from_environment = os.environ.get(DISABLED_VARIABLE, "")
+        self._disabled = {*disabled, *(name.strip() for name in from_environment.split(","))} - {""}
+        self._extra = dict(plugins or {})
+        self._manager = pluggy.PluginManager(PROJECT)
+        self._manager.add_hookspecs(_hookspecs)
+        self._infos: dict[str, PluginInfo] = {}
+        self._callers: dict[str, list[tuple[str, Callable[..., list[Any]]]]] = {}
+        self._faults: dict[tuple[str, str], tuple[int, str]] = {}
+        self._loaded = False
+
+    # --- loading ---------------------------------------------------------------------------------------------
+
+    def names(self) -> list[str]:
+        """Return the names of all installed plugins, without loading any."""
+        return sorted({entry.name for entry in _entry_points()} | set(self._extra))
+
+    def load(self) -> None:
+        """Load everything that is installed and not disabled; does nothing the second time."""
+        if self._loaded:
+            return
+        self._loaded = True
+        candidates: list[tuple[str, str | None, Callable[[], object]]] = [
+            (entry.name, entry.dist.version if entry.dist else None, entry.load) for entry in _entry_points()
+        ]
+        candidates += [(name, None, lambda plugin=plugin: plugin) for name, plugin in self._extra.items()]
+        for name, version, load in sorted(candidates, key=lambda candidate: candidate[0]):
+            if name in self._infos:
+                message = "two plugins of this name are installed; uninstall one"
+                self._infos[name] = attrs.evolve(self._infos[name], error=message)
+                continue
+            self._infos[name] = self._load_one(name, version, load)
+
+    def _load_one(self, name: str, version: str | None, load: Callable[[], object]) -> PluginInfo:
+        if name in self._disabled:
+            return PluginInfo(name=name, version=version, status="disabled")
+        try:
+            plugin = load()
+            self._manager.register(plugin, name=name)
+            hooks = self._checked_hooks(plugin)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a stranger's module may raise anything, SystemExit included
+            if self._manager.has_plugin(name):
+                self._manager.unregister(name=name)
+            return PluginInfo(name=name, version=version, status="failed", error=_in_one_line(error))
+        return PluginInfo(name=name, version=version, status="loaded", hooks=hooks)
+
+    def _checked_hooks(self, plugin: object) -> tuple[str, ...]:
+        """Return the hooks that a plugin implements; refuse unknown ones and wrappers, which pluggy would let pass."""
+        hooks = []
+        known = [name for name in vars(_hookspecs) if name.startswith("rc_")]
+        for caller in self._manager.get_hookcallers(plugin) or ():
+            if not caller.has_spec():
+                raise PluginValidation(f"unknown hook {caller.name!r}{did_you_mean(caller.name, known)}")
+            for impl in caller.get_hookimpls():
+                if impl.plugin is plugin and (impl.wrapper or impl.hookwrapper):
+                    raise PluginValidation(f"hook {caller.name!r}: wrappers are refused; return a value instead")
+            hooks.append(caller.name)
+        return tuple(sorted(hooks))
+
+    def infos(self) -> list[PluginInfo]:
+        """Return what is known of every installed plugin, by name."""
+        self.load()
+        return [self._infos[name] for name in sorted(self._infos)]
+
+    def versions(self) -> dict[str, str]:
+        """Return the version of each plugin that is loaded; the empty text for one that has none."""
+        return {info.name: info.version or "" for info in self.infos() if info.status == "loaded"}
+
+    # --- asking ----------------------------------------------------------------------------------------------
+
+    def ask(self, hook: str, **arguments: Any) -> Iterator[tuple[str, Any]]:
+        """Yield (plugin name, answer) of every plugin that implements a hook and does not answer `None`.
+
+        Iterable answers other than mappings and texts come as lists. A plugin that raises is noted in `problems` and
+        skipped; an error that this package raises on purpose (a wrong setting, say) is passed on.
+        """
+        for name, call in self._callers_of(hook):
+            try:
+                answers = call(**arguments)
+                answer = _drained(answers[0]) if answers else None
+            except ReleaseCopilotError:
+                raise
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # code we did not write
+                self.blame(name, hook, error)
+                continue
+            if answer is not None:
+                yield name, answer
+
+    def _callers_of(self, hook: str) -> list[tuple[str, Callable[..., list[Any]]]]:
+        """Return one caller a plugin, built once: pluggy's own call stops at the first plugin that raises."""
+        callers = self._callers.get(hook)
+        if callers is None:
+            self.load()
+            implementers = {impl.plugin_name: impl.plugin for impl in getattr(self._manager.hook, hook).get_hookimpls()}
+            callers = []
+            for name in sorted(implementers):
+                others = [plugin for other, plugin in implementers.items() if other != name]
+                callers.append((name, self._manager.subset_hook_caller(hook, others)))
+            self._callers[hook] = callers
+        return callers
+
+    def named(self, hook: str, settings: Any) -> dict[str, tuple[str, Any]]:
+        """Return name -> (plugin, value) over the mappings that all plugins return; the first plugin's name wins."""
+        found: dict[str, tuple[str, Any]] = {}
+        for plugin, mapping in self.ask(hook, settings=settings):
+            if not isinstance(mapping, Mapping):
+                self.blame(plugin, hook, TypeError(f"expected a mapping of names, not {type(mapping).__name__}"))
+                continue
+            for name, value in mapping.items():
+                if name in found:
+                    taken = ValueError(f"{name!r} is already provided by plugin {found[name][0]!r}")
+                    self.blame(plugin, hook, taken)
+                else:
+                    found[name] = (plugin, value)
+        return found
+
+    def open_named(self, hook: str, name: str, settings: Any, *, what: str) -> Any:
+        """Open the thing called `name`; `what` is the noun for the error message.
+
+        Raises:
+            UnknownNameError: no plugin provides that name.
+            PluginError: its opener raised.
+        """
+        found = self.named(hook, settings)
+        if name not in found:
+            names = ", ".join(sorted(found)) or "none"
+            raise UnknownNameError(f"no {what} named {name!r}; installed: {names}{self._failed_note()}")
+        plugin, opener = found[name]
+        return self.guard(plugin, hook, lambda: opener(settings))
+
+    def open_first(self, hook: str, url: str, settings: Any, *, what: str) -> Any:
+        """Return the first plugin's answer to a URL.
+
+        Raises:
+            UnknownNameError: no plugin knows such a URL.
+        """
+        for _, opened in self.ask(hook, url=url, settings=settings):
+            return opened
+        scheme = url.split(":", 1)[0] if ":" in url else "a path"
+        raise UnknownNameError(f"no plugin opens {scheme!r} as a {what}{self._failed_note()}; see `rc plugins`")
+
+    def guard(self, plugin: str, hook: str, call: Callable[[], Any]) -> Any:
+        """Call a plugin's function; whatever it raises that is not ours becomes a `PluginError` with its name."""
+        try:
+            return call()
+        except (ReleaseCopilotError, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # code we did not write
+            raise PluginError(plugin, f"{hook} failed ({_in_one_line(error)})") from error
+
+    # --- blame -----------------------------------------------------------------------------------------------
+
+    def blame(self, plugin: str, hook: str, error: BaseException) -> None:
+        """Note that a plugin raised; the first error is kept, the others are counted."""
+        count, message = self._faults.get((plugin, hook), (0, _in_one_line(error)))
+        self._faults[plugin, hook] = (count + 1, message)
+
+    def problems(self) -> list[Problem]:
+        """Return what went wrong with plugins so far, each with the plugin's name and a remedy."""
+        found = []
+        for info in self.infos():
+            if info.error is not None:
+                remedy = f"fix it, or set {DISABLED_VARIABLE}={info.name}"
+                message = f"plugin {info.name!r}: failed to load ({info.error}); {remedy}"
+                found.append(Problem(kind="plugin", message=message))
+        for (plugin, hook), (count, text) in sorted(self._faults.items()):
+            times = f" {count} times" if count > 1 else ""
+            remedy = "fix it and run `rc rekey`" if hook == "rc_story_keys" else "fix it"
+            remedy += f", or set {DISABLED_VARIABLE}={plugin}"
+            found.append(Problem(kind="plugin", message=f"plugin {plugin!r}: {hook} failed{times} ({text}); {remedy}"))
+        return found
+
+    def _failed_note(self) -> str:
+        failed = [info.name for info in self.infos() if info.status != "loaded"]
+        return f" (not loaded: {', '.join(failed)})" if failed else ""
+
+
+class PluginValidation(Exception):
+    """A plugin that loads but does not keep to the rules."""
+
+
+def _entry_points() -> list[importlib.metadata.EntryPoint]:
+    return sorted(importlib.metadata.entry_points(group=PROJECT), key=lambda entry: entry.name)
+
+
+def _drained(answer: Any) -> Any:
+    """Turn a generator into a list here, inside the caller's `try`: it raises only when it is read."""
+    if answer is None or isinstance(answer, str | bytes | Mapping):
+        return answer
+    return list(answer) if hasattr(answer, "__next__") else answer
+
+
+def _in_one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, PluginValidation) else f"{type(error).__name__}: {text}".rstrip(": ")

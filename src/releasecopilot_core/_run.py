@@ -1,0 +1,96 @@
+"""The nouns of a run: what was asked for, what it would cost, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import attrs
+
+from ._model import FilesMode, Problem, RepositoryStatus, RunStatus, Window
+
+
+@attrs.frozen(kw_only=True)
+class ScanRequest:
+    """What a scan is asked to look at.
+
+    `repositories` and `branches` are names or globs (`*` crosses `/`); `None` leaves it to the source's settings.
+    `full` lists all history behind bounded walks and fetches what was skipped. `sweep` looks at every repository even
+    when the service says that it has not changed; `None` leaves it to the source (daily by default).
+    """
+
+    window: Window
+    repositories: tuple[str, ...] | None = None
+    branches: tuple[str, ...] | None = None
+    full: bool = False
+    files: FilesMode | None = None
+    sweep: bool | None = None
+
+
+@attrs.frozen(kw_only=True)
+class PlanEntry:
+    """What a scan would do for one repository; `requests` is the least it will cost, since pages are not known yet."""
+
+    repository: str
+    requests: int
+    note: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Applied:
+    """What one batch changed: commits not known in that repository before, by sha, and stories found in it."""
+
+    new: frozenset[str] = frozenset()
+
+
+@attrs.frozen(kw_only=True)
+class RepositoryReport:
+    """What a run did for one repository; the `repositories` entry of the artifact (design of the public contract)."""
+
+    name: str
+    uuid: str | None = None
+    heads_before: Mapping[str, str] = attrs.field(factory=dict)
+    heads_after: Mapping[str, str] = attrs.field(factory=dict)
+    listed: int = 0
+    new: int = 0
+    refreshed: int = 0
+    files_owed: int = 0
+    history: str = "complete"
+    status: RepositoryStatus = "complete"
+    problems: tuple[Problem, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class Run:
+    """One scan or repair, from its start (`status` is `running`) to its end.
+
+    `new`, `listed` and `refreshed` count commits; `story_keys` are those of the commits sighted or refreshed. `plugins`
+    maps the name of each plugin that took part to its version. `key_rules` is the fingerprint of the story-key rules.
+    """
+
+    run_id: str
+    kind: str
+    source: str
+    window: Window
+    started_at: datetime
+    finished_at: datetime | None = None
+    status: RunStatus = "running"
+    new: int = 0
+    listed: int = 0
+    refreshed: int = 0
+    requests: int = 0
+    git_sha: str | None = None
+    key_rules: str | None = None
+    artifact: str | None = None
+    story_keys: frozenset[str] = frozenset()
+    plugins: Mapping[str, str] = attrs.field(factory=dict)
+    repositories: tuple[RepositoryReport, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class Delivery:
+    """A webhook request as it came in: header names in lower case, and the raw body that a signature covers."""
+
+    headers: Mapping[str, str]
+    body: bytes = attrs.field(repr=False)

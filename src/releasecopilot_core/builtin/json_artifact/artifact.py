@@ -1,0 +1,143 @@
+"""Write a run as one JSON document, streamed, checked against its schema, and whole or absent."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Iterator
+from importlib import resources
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import unquote, urlparse
+
+import attrs
+
+from releasecopilot_core import Problem, Run
+from releasecopilot_core.errors import ArtifactError
+
+SCHEMA_NAME = "run.schema.json"
+
+#: Entries are checked one by one up to here, then one in a hundred: a check costs about 0.1 ms.
+CHECKED_ALWAYS, CHECKED_THEN = 5_000, 100
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
+
+
+def folder_of(url: str) -> Path | None:
+    """Return the folder that a path or a `file:` URL names, or `None` for another scheme."""
+    match = _SCHEME.match(url)
+    if match is None:
+        return Path(url)
+    return Path(unquote(urlparse(url).path)) if match[1].lower() == "file" else None
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of an artifact."""
+    text = resources.files(__package__).joinpath(SCHEMA_NAME).read_text(encoding="utf-8")
+    return dict(json.loads(text))
+
+
+class JsonArtifacts:
+    """Publishes `KIND_RUNID.json` in a folder, with `run.schema.json` beside it; implements `Sink`.
+
+    The folder is made, and tried by writing to it, when this is opened.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        with self._explained():
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+
+    def publish(self, run: Run, entries: Iterator[dict[str, Any]], problems: list[Any]) -> str:
+        """Write the artifact; returns its path. See `Sink.publish`."""
+        final = self._folder / f"{run.kind}_{run.run_id}.json"
+        partial = self._partial(run.run_id)
+        with self._explained():
+            try:
+                with partial.open("w", encoding="utf-8", newline="\n") as file:
+                    self._write(file, run, entries, problems)
+                    file.flush()
+                    os.fsync(file.fileno())
+                self._write_schema()
+                partial.replace(final)
+            except BaseException:
+                partial.unlink(missing_ok=True)
+                raise
+        return str(final)
+
+    def discard(self, run_id: str) -> None:
+        """Remove the temporary file of a run that was abandoned."""
+        with self._explained():
+            self._partial(run_id).unlink(missing_ok=True)
+
+    def _partial(self, run_id: str) -> Path:
+        return self._folder / f".{run_id}.json.part"
+
+    def _write(self, file: IO[str], run: Run, entries: Iterable[dict[str, Any]], problems: list[Any]) -> None:
+        from jsonschema import Draft202012Validator
+
+        from .document import closing, opening
+
+        definition = schema()
+        entry_check = Draft202012Validator({**definition["$defs"]["entry"], "$defs": definition["$defs"]})
+        head = opening(run)
+        file.write(_dumped(head)[:-1] + ', "payload": [')
+        self._write_entries(file, entries, entry_check, problems)
+        tail = closing(run, problems)
+        # What we wrote ourselves is always checked whole; the payload was checked entry by entry.
+        Draft202012Validator(definition).validate({**head, "payload": [], **tail})
+        file.write("\n], " + _dumped(tail)[1:] + "\n")
+
+    def _write_entries(
+        self, file: IO[str], entries: Iterable[dict[str, Any]], check: Any, problems: list[Any]
+    ) -> None:
+        separator = "\n"
+        for number, entry in enumerate(entries):
+            if number < CHECKED_ALWAYS or number % CHECKED_THEN == 0:
+                fault = next(check.iter_errors(entry), None)
+                if fault is not None:
+                    problems.append(_left_out(entry, fault))
+                    continue
+            file.write(separator + _dumped(entry))
+            separator = ",\n"
+
+    def _write_schema(self) -> None:
+        target = self._folder / SCHEMA_NAME
+        text = json.dumps(schema(), indent=2) + "\n"
+        if not target.exists() or target.read_text(encoding="utf-8") != text:
+            fresh = self._folder / f".{SCHEMA_NAME}.{os.getpid()}.part"
+            fresh.write_text(text, encoding="utf-8")
+            fresh.replace(target)
+
+    def _explained(self) -> _Explained:
+        return _Explained(self._folder)
+
+
+@attrs.define
+class _Explained:
+    """Turn what the file system refuses into one line that says where."""
+
+    folder: Path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if isinstance(error, OSError):
+            remedy = "make it writable, or choose another with --artifact-dir"
+            message = f"{self.folder}: cannot write artifacts here ({error.strerror or error}); {remedy}"
+            raise ArtifactError(message) from error
+
+
+def _left_out(entry: dict[str, Any], fault: Any) -> Problem:
+    where = "/".join(map(str, fault.absolute_path)) or "entry"
+    message = f"commit {entry.get('hash')!r} was left out of the artifact: {where}: {fault.message[:200]}"
+    return Problem(kind="invalid-entry", message=message, repository=entry.get("repository"))
+
+
+def _dumped(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(", ", ": "))

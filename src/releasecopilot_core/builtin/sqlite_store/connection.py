@@ -1,0 +1,156 @@
+"""Open a database file: ours or not, old or new; and run transactions that fail with one clear line."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlite_utils.db import Database
+
+from releasecopilot_core.errors import DatabaseFormatError, StoreBusyError, StoreError
+
+from .schema import APPLICATION_ID, VERSION, migrations
+
+BUSY_SECONDS = 5.0
+
+_REMEDIES = {
+    "full": "free some space; what was stored stays",
+    "readonly": "make the file and its folder writable",
+    "unable to open": "check that the path is a file in a folder that can be written",
+    "disk I/O": "check the disk; what was stored stays",
+}
+
+# Sightings of a run live as long as the connection: after a crash nobody needs them. They are on disk, not in memory.
+_TEMPORARY = (
+    """CREATE TEMP TABLE IF NOT EXISTS sighted (
+        run_id TEXT NOT NULL, sha TEXT NOT NULL, repository_id INTEGER NOT NULL, new INTEGER NOT NULL,
+        PRIMARY KEY (run_id, sha, repository_id)) WITHOUT ROWID""",
+    "CREATE TEMP TABLE IF NOT EXISTS candidates (sha TEXT PRIMARY KEY) WITHOUT ROWID",
+    "CREATE TEMP TABLE IF NOT EXISTS above (sha TEXT PRIMARY KEY) WITHOUT ROWID",
+)
+
+
+class Connection:
+    """One SQLite connection that threads share: `reading` and `writing` take turns.
+
+    `db` is the sqlite-utils database for schema work and plain queries; the hot path uses `execute` directly.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._lock = threading.RLock()
+        self._closed = False
+        with self._explained():
+            if path != ":memory:":
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+            connection = sqlite3.connect(
+                path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256
+            )
+            try:
+                self.db = Database(connection)
+                self._prepare()
+            except BaseException:
+                connection.close()
+                raise
+
+    def _prepare(self) -> None:
+        self._refuse_strangers()
+        for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON", "cache_size = -8000"):
+            self.db.conn.execute(f"PRAGMA {pragma}")
+        if self._pragma("user_version") < VERSION:
+            self._migrate()
+        for statement in _TEMPORARY:
+            self.db.conn.execute(statement)
+
+    def _refuse_strangers(self) -> None:
+        try:
+            application, version = self._pragma("application_id"), self._pragma("user_version")
+            tables = self.db.conn.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise
+            raise DatabaseFormatError(f"{self.path}: not an SQLite database ({error}); name another file") from error
+        if application != APPLICATION_ID and (tables or application):
+            raise DatabaseFormatError(
+                f"{self.path}: an SQLite database of another program; name another file with --database"
+            )
+        if version > VERSION:
+            raise DatabaseFormatError(
+                f"{self.path}: schema version {version} is newer than this release knows ({VERSION}); "
+                "upgrade releasecopilot-core"
+            )
+
+    def _migrate(self) -> None:
+        with self.writing():
+            # Again inside the transaction: another process may have been faster.
+            if self._pragma("user_version") < VERSION:
+                migrations.apply(self.db)
+                self.db.conn.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                self.db.conn.execute(f"PRAGMA user_version = {VERSION}")
+
+    def _pragma(self, name: str) -> int:
+        return int(self.db.conn.execute(f"PRAGMA {name}").fetchone()[0])
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Run one transaction: all of it, or nothing. It takes the write lock at once, waiting up to 5 s."""
+        with self.reading() as connection:
+            # A deferred transaction that reads first and writes later fails at once when somebody else wrote between.
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Hold the connection for some statements, outside a transaction of our own."""
+        with self._lock, self._explained():
+            if self._closed:
+                raise StoreError(f"{self.path}: the store is closed")
+            yield self.db.conn
+
+    def rows(self, sql: str, parameters: Any = (), *, size: int = 500) -> Iterator[tuple[Any, ...]]:
+        """Yield rows in blocks, so that the lock is not held while the caller works on them."""
+        with self.reading() as connection:
+            cursor = connection.execute(sql, parameters)
+            block = cursor.fetchmany(size)
+        while block:
+            yield from block
+            with self.reading():
+                block = cursor.fetchmany(size)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            text = str(error)
+            if "locked" in text or "busy" in text:
+                raise StoreBusyError(
+                    f"{self.path}: another process has held the database for {BUSY_SECONDS:g} s; try again later"
+                ) from error
+            remedy = next((remedy for word, remedy in _REMEDIES.items() if word in text), None)
+            if remedy is None:
+                raise  # a mistake of ours in some statement keeps its traceback
+            raise StoreError(f"{self.path}: {text}; {remedy}") from error
+        except sqlite3.DatabaseError as error:
+            if "malformed" not in str(error) and "not a database" not in str(error):
+                raise
+            raise StoreError(f"{self.path}: {error}; restore it from a backup, or scan into a new file") from error
+        except OSError as error:
+            raise StoreError(f"{self.path}: cannot be opened ({error.strerror or error}); check the path") from error
+
+    def close(self) -> None:
+        """Close the connection; a second time does nothing."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self.db.conn.close()

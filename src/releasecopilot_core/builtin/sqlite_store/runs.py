@@ -1,0 +1,82 @@
+"""The record of runs: begun, finished, or abandoned by a process that died."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+
+from releasecopilot_core import Run
+
+from .writing import stamp
+
+_COLUMNS = (
+    "run_id", "kind", "source", "status", "started_at", "finished_at", "window_start", "window_end", "new", "listed",
+    "refreshed", "requests", "artifact", "git_sha", "key_rules", "host", "pid", "report",
+)  # fmt: skip
+
+
+def begin(db: sqlite3.Connection, run: Run) -> Sequence[str]:
+    """Record a run that starts and give up those whose process is dead; returns the ids of the latter."""
+    abandoned = []
+    for run_id, pid in db.execute("SELECT run_id, pid FROM runs WHERE status = 'running' AND host = ?", (platform.node(),)):
+        if not _is_alive(pid):
+            abandoned.append(run_id)
+    db.executemany("UPDATE runs SET status = 'abandoned' WHERE run_id = ?", [(run_id,) for run_id in abandoned])
+    save(db, run)
+    return abandoned
+
+
+def save(db: sqlite3.Connection, run: Run) -> None:
+    """Write the row of a run, whether it is there or not."""
+    report = {
+        "repositories": [attrs.asdict(report) for report in run.repositories],
+        "problems": [attrs.asdict(problem) for problem in run.problems],
+        "plugins": dict(run.plugins),
+    }
+    values = {
+        **{name: getattr(run, name) for name in _COLUMNS if hasattr(run, name)},
+        "started_at": stamp(run.started_at),
+        "finished_at": stamp(run.finished_at),
+        "window_start": stamp(run.window.start),
+        "window_end": stamp(run.window.end),
+        "host": platform.node(),
+        "pid": os.getpid(),
+        "report": json.dumps(report),
+    }
+    names = ", ".join(_COLUMNS)
+    marks = ", ".join(f":{name}" for name in _COLUMNS)
+    db.execute(f"INSERT OR REPLACE INTO runs ({names}) VALUES ({marks})", values)
+
+
+def latest(db: sqlite3.Connection, limit: int) -> list[dict[str, Any]]:
+    """Return the latest runs, newest first."""
+    rows = db.execute(f"SELECT {', '.join(_COLUMNS)} FROM runs ORDER BY started_at DESC, run_id DESC LIMIT ?", (limit,))
+    found = [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
+    for run in found:
+        run["report"] = json.loads(run["report"]) if run["report"] else None
+    return found
+
+
+def key_rules(db: sqlite3.Connection) -> frozenset[str]:
+    """Return the rules by which keys were derived since all were last derived anew."""
+    rows = db.execute(
+        "SELECT DISTINCT key_rules FROM runs WHERE key_rules IS NOT NULL AND (kind = 'rekey' OR listed > 0) "
+        "AND rowid >= coalesce((SELECT max(rowid) FROM runs WHERE kind = 'rekey'), 0)"
+    )
+    return frozenset(row[0] for row in rows)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # somebody else's process: alive
+    return True

@@ -1,0 +1,190 @@
+"""`CommitStorage`: the SQLite store that embedders and the command line use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from releasecopilot_core import (
+    Applied,
+    Batch,
+    Commit,
+    Repository,
+    RepositoryState,
+    Run,
+    StoryKey,
+    Walk,
+    Window,
+)
+
+from . import reading, refreshing, runs, writing
+from .connection import Connection
+
+
+class CommitStorage:
+    """Keeps commits, branches, files, story keys, heads and runs in one SQLite file; implements `Store`.
+
+    Opening creates the file and its folders, or brings an older schema up to date. Thread-safe; any number of
+    processes may share a file (write-ahead log, 5 s of patience). Not for network file systems, which SQLite cannot
+    lock. Use it as a context manager, or call `close`.
+
+    Raises:
+        DatabaseFormatError: the file is another program's, or of a newer release.
+        StoreError: it cannot be opened or written; `StoreBusyError` when another process holds it.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fspath(path)
+        self._connection = Connection(self.path)
+
+    def __enter__(self) -> CommitStorage:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"CommitStorage({self.path!r})"
+
+    def close(self) -> None:
+        """Close the file; further calls raise `StoreError`."""
+        self._connection.close()
+
+    # --- writing ---------------------------------------------------------------------------------------------
+
+    def apply(self, batch: Batch, *, run_id: str | None = None) -> Applied:
+        """Merge a batch into what is stored, in one transaction. See `Store.apply`."""
+        with self._connection.writing() as db:
+            return writing.apply_batch(db, batch, run_id)
+
+    def refresh(self, repository: Repository, branches: Sequence[str], window: Window, *, run_id: str) -> int:
+        """Mark the window's stored commits that are still on these branches as seen now. See `Store.refresh`."""
+        row = reading.repository_id(self._connection, repository)
+        if row is None or not branches:
+            return 0
+        with self._connection.writing() as db:
+            return refreshing.refresh(db, row, branches, window, run_id)
+
+    def begin_run(self, run: Run) -> Sequence[str]:
+        """Record a run that starts; returns the ids of runs whose process died. See `Store.begin_run`."""
+        with self._connection.writing() as db:
+            return runs.begin(db, run)
+
+    def finish_run(self, run: Run) -> None:
+        """Record how a run ended and forget which commits it sighted."""
+        with self._connection.writing() as db:
+            runs.save(db, run)
+            db.execute("DELETE FROM temp.sighted WHERE run_id = ?", (run.run_id,))
+
+    def replace_keys(self, changes: Iterable[tuple[str, frozenset[StoryKey]]], run: Run) -> None:
+        """Replace the keys of the named commits and record the run, in one transaction. See `Store.replace_keys`."""
+        with self._connection.writing() as db:
+            for sha, keys in changes:
+                db.execute("DELETE FROM commit_story_keys WHERE sha = ?", (sha,))
+                db.executemany(
+                    "INSERT INTO commit_story_keys (sha, story_key, origin, plugin) VALUES (?, ?, ?, ?)",
+                    [(sha, k.key, k.origin, k.plugin) for k in keys],
+                )
+            runs.save(db, run)
+
+    # --- memory ----------------------------------------------------------------------------------------------
+
+    def repository(self, source: str, uuid: str) -> RepositoryState | None:
+        """Return what is remembered of a repository, `None` at first contact."""
+        found = reading.repository_states(self._connection, source, uuid)
+        return found[0] if found else None
+
+    def repositories(self, source: str) -> Sequence[RepositoryState]:
+        """Return all repositories of a source, sorted by full name."""
+        return reading.repository_states(self._connection, source)
+
+    def heads(self, repository: Repository) -> Mapping[str, str]:
+        """Return branch name -> sha of the live heads."""
+        sql = "SELECT branch, sha FROM heads WHERE repository_id = ? AND deleted_at IS NULL ORDER BY branch"
+        return dict(self._of(repository, sql))
+
+    def walks(self, repository: Repository) -> Sequence[Walk]:
+        """Return unfinished and bounded walks, oldest first."""
+        row = reading.repository_id(self._connection, repository)
+        return [] if row is None else reading.walks_of(self._connection, row)
+
+    def stale_branches(self, repository: Repository) -> Mapping[str, str]:
+        """Return branch name -> reason for branches of which something was announced but not fetched."""
+        sql = "SELECT branch, reason FROM stale_branches WHERE repository_id = ? ORDER BY branch"
+        return dict(self._of(repository, sql))
+
+    def owed_files(self, repository: Repository, limit: int, after: str = "") -> Sequence[str]:
+        """Return up to `limit` shas greater than `after` whose file lists are to be fetched, in order."""
+        sql = (
+            "SELECT DISTINCT c.sha FROM commits c JOIN commit_branches b ON b.sha = c.sha AND b.repository_id = ? "
+            "WHERE c.files_status <> 'known' AND c.files_status = 'owed' AND c.sha > ? ORDER BY c.sha LIMIT ?"
+        )
+        return [sha for (sha,) in self._of(repository, sql, after, limit)]
+
+    def owed_count(self, repository: Repository) -> int:
+        """Return how many commits of a repository still wait for their file lists."""
+        sql = (
+            "SELECT count(DISTINCT c.sha) FROM commits c JOIN commit_branches b ON b.sha = c.sha AND b.repository_id = ? "
+            "WHERE c.files_status <> 'known' AND c.files_status = 'owed'"
+        )
+        return sum(count for (count,) in self._of(repository, sql))
+
+    def reached_elsewhere(self, repository: Repository, branch: str, shas: Sequence[str]) -> frozenset[str]:
+        """Return those of `shas` that the stored head of another live branch reaches."""
+        row = reading.repository_id(self._connection, repository)
+        return frozenset() if row is None else reading.reached_elsewhere(self._connection, row, branch, shas)
+
+    def first_parents(self, repository: Repository, sha: str, distances: Sequence[int]) -> Sequence[str]:
+        """Return the stored first-parent ancestors of `sha` at these distances, nearest first."""
+        import json
+
+        parameters = {"sha": sha, "farthest": max(distances, default=0), "distances": json.dumps(list(distances))}
+        return [found for (found,) in self._connection.rows(reading.FIRST_PARENTS, parameters)]
+
+    def resolve(self, repository: Repository, prefix: str) -> Sequence[str]:
+        """Return the stored shas of a repository that begin with `prefix` (hexadecimal digits)."""
+        sql = (
+            "SELECT DISTINCT b.sha FROM commit_branches b WHERE b.repository_id = ? AND b.sha >= ? AND b.sha < ? ORDER BY b.sha"
+        )
+        return [sha for (sha,) in self._of(repository, sql, prefix, prefix + "g")]
+
+    def _of(self, repository: Repository, sql: str, *parameters: object) -> Iterator[tuple[Any, ...]]:
+        row = reading.repository_id(self._connection, repository)
+        return iter(()) if row is None else self._connection.rows(sql, (row, *parameters))
+
+    # --- questions -------------------------------------------------------------------------------------------
+
+    def sighted(self, run_id: str) -> Iterator[dict[str, Any]]:
+        """Yield one payload entry for each (commit, repository) of a run, oldest commit first."""
+        return reading.sighted(self._connection, run_id)
+
+    def runs(self, *, limit: int = 20) -> Sequence[Mapping[str, Any]]:
+        """Return the latest runs, newest first."""
+        with self._connection.reading() as db:
+            return runs.latest(db, limit)
+
+    def key_rules(self) -> frozenset[str]:
+        """Return the fingerprints of the rules by which the stored keys were derived."""
+        with self._connection.reading() as db:
+            return runs.key_rules(db)
+
+    def commits_for_keys(self) -> Iterator[tuple[Commit, frozenset[StoryKey]]]:
+        """Yield every commit with its texts, and its present keys."""
+        return reading.commits_for_keys(self._connection)
+
+    def stories(self, *, since: datetime | None = None, repositories: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
+        """Yield a row for each story, and one with the key `None` for commits that belong to none."""
+        return reading.stories(self._connection, since, repositories)
+
+    def commits(
+        self,
+        *,
+        since: datetime | None = None,
+        repositories: Sequence[str] = (),
+        story: str | None = None,
+        unassigned: bool = False,
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the rows of `commit_summary` with the message, newest first."""
+        return reading.commits(self._connection, since, repositories, story, unassigned)

@@ -1,0 +1,284 @@
+"""Merge a batch into the tables: the one place where sightings become rows."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from releasecopilot_core import (
+    FILES_STATUSES,
+    Applied,
+    Batch,
+    Commit,
+    FileChange,
+    PullRequest,
+    Repository,
+    Scanned,
+    Walk,
+    files_rank,
+)
+
+_TEXTS = ("author", "author_name", "author_email", "date", "author_date", "message")
+# Known beats unknown, and of two known the bytewise greater wins: SQLite's max() of two is NULL when one is.
+_KEEP = ", ".join(f"{c} = coalesce(max({c}, excluded.{c}), {c}, excluded.{c})" for c in (*_TEXTS, "last_seen_at"))
+_RANK = "instr(',{},', ',' || {{}} || ',')".format(",".join(FILES_STATUSES))
+
+UPSERT_COMMIT = f"""
+INSERT INTO commits (sha, {", ".join(_TEXTS)}, files_status, first_seen_at, last_seen_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (sha) DO UPDATE SET {_KEEP},
+    files_status = CASE WHEN {_RANK.format("excluded.files_status")} > {_RANK.format("files_status")}
+        THEN excluded.files_status ELSE files_status END,
+    first_seen_at = coalesce(min(first_seen_at, excluded.first_seen_at), first_seen_at, excluded.first_seen_at)
+"""
+
+UPSERT_BRANCH = """
+INSERT INTO commit_branches (sha, repository_id, branch, via, own, first_seen_at, last_seen_at)
+VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (sha, repository_id, branch, via) DO UPDATE SET own = max(own, excluded.own),
+    first_seen_at = min(first_seen_at, excluded.first_seen_at), last_seen_at = max(last_seen_at, excluded.last_seen_at)
+"""
+
+_PR_COLUMNS = ("title", "state", "author", "source_branch", "destination_branch", "merge_commit", "updated_on")
+_PR_ORDER = ("updated_on", *_PR_COLUMNS[:-1])
+UPSERT_PULL_REQUEST = f"""
+INSERT INTO pull_requests (repository_id, id, {", ".join(_PR_COLUMNS)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (repository_id, id) DO UPDATE SET {", ".join(f"{c} = excluded.{c}" for c in _PR_COLUMNS)}
+WHERE ({", ".join(f"coalesce(excluded.{c}, '')" for c in _PR_ORDER)})
+    > ({", ".join(f"coalesce(pull_requests.{c}, '')" for c in _PR_ORDER)})
+"""
+
+
+def stamp(moment: datetime | None) -> str | None:
+    """Return the text form that is stored: `2026-11-23T17:00:00Z`."""
+    return None if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def now() -> str:
+    """Return this moment in the form that is stored."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def apply_batch(db: sqlite3.Connection, batch: Batch, run_id: str | None) -> Applied:
+    """Write one batch inside the caller's transaction."""
+    if batch.repository is None:
+        return Applied()
+    repository_id = _upsert_repository(db, batch.repository)
+    # A pull request comes before the commits that point to it.
+    _write_pull_requests(db, repository_id, batch.pull_requests)
+    new = _write_commits(db, batch, repository_id, run_id)
+    if batch.walk is not None:
+        _write_walk(db, repository_id, batch.walk, batch.walk_ended)
+    for branch in batch.deleted_branches:
+        db.execute(
+            "UPDATE heads SET deleted_at = ? WHERE repository_id = ? AND branch = ? AND deleted_at IS NULL",
+            (now(), repository_id, branch),
+        )
+    for branch, reason in batch.stale_branches.items():
+        db.execute(
+            "INSERT INTO stale_branches (repository_id, branch, reason, since) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT (repository_id, branch) DO UPDATE SET reason = excluded.reason, since = excluded.since",
+            (repository_id, branch, reason, now()),
+        )
+    if batch.want_files is not None:
+        _owe_files(db, repository_id, batch.want_files)
+    if batch.scanned is not None:
+        _write_scanned(db, repository_id, batch.repository, batch.scanned)
+    return Applied(new=new)
+
+
+def _upsert_repository(db: sqlite3.Connection, repository: Repository) -> int:
+    # updated_on is the service's change mark: it is saved only when a scan completes (see _write_scanned).
+    row = db.execute(
+        "INSERT INTO repositories (source, uuid, full_name, main_branch) VALUES (?, ?, ?, ?) "
+        "ON CONFLICT (source, uuid) DO UPDATE SET full_name = excluded.full_name, "
+        "main_branch = coalesce(excluded.main_branch, main_branch) RETURNING id",
+        (repository.source, repository.uuid, repository.full_name, repository.main_branch),
+    ).fetchone()
+    return int(row[0])
+
+
+# --- commits -------------------------------------------------------------------------------------------------
+
+
+def _write_commits(db: sqlite3.Connection, batch: Batch, repository_id: int, run_id: str | None) -> frozenset[str]:
+    if not batch.commits:
+        return frozenset()
+    commits = _merged(batch.commits)
+    shas = json.dumps([commit.sha for commit in commits])
+    known = {row[0] for row in db.execute("SELECT sha FROM commits WHERE sha IN (SELECT value FROM json_each(?))", (shas,))}
+    here = _linked(db, repository_id, json.dumps(sorted(known))) if known else frozenset()
+    db.executemany(UPSERT_COMMIT, [_commit_row(commit) for commit in commits])
+    _write_parents(db, commits, known)
+    _write_files(db, commits, known)
+    _write_links(db, commits, repository_id, batch)
+    db.executemany(
+        "INSERT OR IGNORE INTO commit_story_keys (sha, story_key, origin, plugin) VALUES (?, ?, ?, ?)",
+        [(c.sha, k.key, k.origin, k.plugin) for c in commits for k in c.story_keys],
+    )
+    seen = [commit.sha for commit in commits if commit.sightings]
+    new = frozenset(sha for sha in seen if sha not in here)
+    if run_id is not None:
+        db.executemany(
+            "INSERT OR IGNORE INTO temp.sighted (run_id, sha, repository_id, new) VALUES (?, ?, ?, ?)",
+            [(run_id, sha, repository_id, sha in new) for sha in seen],
+        )
+    return new
+
+
+def _merged(commits: Sequence[Commit]) -> list[Commit]:
+    by_sha: dict[str, Commit] = {}
+    for commit in commits:
+        other = by_sha.get(commit.sha)
+        by_sha[commit.sha] = commit if other is None else other.merge(commit)
+    return list(by_sha.values())
+
+
+def _linked(db: sqlite3.Connection, repository_id: int, shas: str) -> frozenset[str]:
+    """Return those of the commits that this repository was known to have."""
+    sql = " UNION ".join(
+        f"SELECT sha FROM {table} WHERE repository_id = :id AND sha IN (SELECT value FROM json_each(:shas))"
+        for table in ("commit_branches", "commit_pull_requests")
+    )
+    return frozenset(row[0] for row in db.execute(sql, {"id": repository_id, "shas": shas}))
+
+
+def _commit_row(commit: Commit) -> tuple[str | None, ...]:
+    seen = commit.sightings
+    return (
+        commit.sha,
+        commit.author,
+        commit.author_name,
+        commit.author_email,
+        stamp(commit.date),
+        stamp(commit.author_date),
+        commit.message,
+        commit.files_status,
+        stamp(min(s.seen_at for s in seen)) if seen else None,
+        stamp(max(s.last_seen_at for s in seen)) if seen else None,
+    )
+
+
+def _write_parents(db: sqlite3.Connection, commits: Iterable[Commit], known: set[str]) -> None:
+    rows = []
+    for commit in commits:
+        if not commit.parents:
+            continue
+        if commit.sha in known:
+            # The same sha has the same parents; the law holds for liars, too.
+            stored = tuple(
+                row[0] for row in db.execute("SELECT parent FROM commit_parents WHERE sha = ? ORDER BY position", (commit.sha,))
+            )
+            if stored >= commit.parents:
+                continue
+            db.execute("DELETE FROM commit_parents WHERE sha = ?", (commit.sha,))
+        rows += [(commit.sha, position, parent) for position, parent in enumerate(commit.parents)]
+    db.executemany("INSERT INTO commit_parents (sha, position, parent) VALUES (?, ?, ?)", rows)
+
+
+def _write_files(db: sqlite3.Connection, commits: Iterable[Commit], known: set[str]) -> None:
+    """Replace a file list by a more detailed one; never unite two."""
+    rows = []
+    for commit in commits:
+        if commit.files is None:
+            continue
+        if commit.sha in known:
+            stored = tuple(
+                FileChange(*row)
+                for row in db.execute(
+                    "SELECT path, status, old_path, lines_added, lines_removed FROM commit_files WHERE sha = ? ORDER BY path",
+                    (commit.sha,),
+                )
+            )
+            if files_rank(stored) >= files_rank(commit.files):
+                continue
+            db.execute("DELETE FROM commit_files WHERE sha = ?", (commit.sha,))
+        rows += [
+            (commit.sha, f.path, f.status, f.old_path, f.lines_added, f.lines_removed) for f in commit.files
+        ]
+    db.executemany(
+        "INSERT INTO commit_files (sha, path, status, old_path, lines_added, lines_removed) VALUES (?, ?, ?, ?, ?, ?)",
+        rows,
+    )
+
+
+def _write_links(db: sqlite3.Connection, commits: Iterable[Commit], repository_id: int, batch: Batch) -> None:
+    branches, pull_requests = [], []
+    uuid = batch.repository.uuid if batch.repository else None
+    for commit in commits:
+        for seen in commit.sightings:
+            if seen.repository != uuid:
+                raise ValueError(f"commit {commit.sha}: sighted in {seen.repository!r}, but the batch is of {uuid!r}")
+            if seen.branch is not None:
+                times = (stamp(seen.seen_at), stamp(seen.last_seen_at))
+                branches.append((commit.sha, repository_id, seen.branch, seen.via, int(seen.own), *times))
+            if seen.pull_request is not None:
+                pull_requests.append((commit.sha, repository_id, seen.pull_request))
+    db.executemany(UPSERT_BRANCH, branches)
+    db.executemany(
+        "INSERT OR IGNORE INTO commit_pull_requests (sha, repository_id, pull_request) VALUES (?, ?, ?)", pull_requests
+    )
+
+
+def _write_pull_requests(db: sqlite3.Connection, repository_id: int, requests: Iterable[PullRequest]) -> None:
+    db.executemany(
+        UPSERT_PULL_REQUEST,
+        [
+            (repository_id, p.id, p.title, p.state, p.author, p.source_branch, p.destination_branch, p.merge_commit,
+             stamp(p.updated_on))
+            for p in requests
+        ],
+    )  # fmt: skip
+
+
+# --- walks, heads, repositories ------------------------------------------------------------------------------
+
+
+def _write_walk(db: sqlite3.Connection, repository_id: int, walk: Walk, ended: str | None) -> None:
+    key = (repository_id, walk.branch, walk.target)
+    db.execute("DELETE FROM boundaries WHERE repository_id = ? AND branch = ? AND target = ?", key)
+    if ended in ("done", "dropped"):
+        db.execute("DELETE FROM walks WHERE repository_id = ? AND branch = ? AND target = ?", key)
+    else:
+        db.execute(
+            "INSERT INTO walks (repository_id, branch, target, line, since, bounded, opened_at) VALUES (?, ?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT (repository_id, branch, target) DO UPDATE SET line = excluded.line, since = excluded.since, "
+            "bounded = excluded.bounded",
+            (*key, walk.line, stamp(walk.since), int(walk.bounded), now()),
+        )
+        db.executemany("INSERT INTO boundaries VALUES (?, ?, ?, ?)", [(*key, sha) for sha in sorted(walk.boundary)])
+    # A bounded walk that is deepened has its head already: the branch may have moved on since.
+    if ended == "bounded" or (ended == "done" and not walk.bounded):
+        db.execute(
+            "INSERT INTO heads (repository_id, branch, sha, seen_at) VALUES (?, ?, ?, ?) ON CONFLICT (repository_id, branch) "
+            "DO UPDATE SET sha = excluded.sha, seen_at = excluded.seen_at, deleted_at = NULL",
+            (*key, now()),
+        )
+
+
+def _owe_files(db: sqlite3.Connection, repository_id: int, wanted: object) -> None:
+    """Turn skipped file lists into owed ones; `all` asks again for what was refused, too."""
+    linked = "sha IN (SELECT sha FROM commit_branches WHERE repository_id = ?)"
+    if wanted == "all":
+        db.execute(
+            f"UPDATE commits SET files_status = 'owed' WHERE files_status <> 'known' AND files_status <> 'owed' AND {linked}",
+            (repository_id,),
+        )
+    elif isinstance(wanted, datetime):
+        db.execute(
+            "UPDATE commits SET files_status = 'owed' "
+            f"WHERE files_status <> 'known' AND files_status = 'skipped' AND date >= ? AND {linked}",
+            (stamp(wanted), repository_id),
+        )
+
+
+def _write_scanned(db: sqlite3.Connection, repository_id: int, repository: Repository, scanned: Scanned) -> None:
+    db.execute("UPDATE repositories SET status = ? WHERE id = ?", (scanned.status, repository_id))
+    if scanned.status == "complete":
+        db.execute(
+            "UPDATE repositories SET updated_on = ?, selection = ?, swept_at = coalesce(?, swept_at) WHERE id = ?",
+            (repository.updated_on, scanned.selection, now() if scanned.swept else None, repository_id),
+        )
