@@ -321,9 +321,7 @@ class _Session:
         """Record a request that could not be carried out as asked; it leaves no artifact."""
         problem = Problem(kind="usage", message=str(error))
         with contextlib.suppress(StoreError):
-            self.store.finish_run(
-                attrs.evolve(self.run, status="failed", finished_at=utc_now(), problems=(problem,))
-            )
+            self.store.finish_run(attrs.evolve(self.run, status="failed", finished_at=utc_now(), problems=(problem,)))
 
     def _finish(self, status: RunStatus | None, requests: int) -> Run:
         problems = [*self.tally.problems, *self.host.problems()]
@@ -366,7 +364,7 @@ class _Session:
         return attrs.evolve(
             run,
             artifact=artifact,
-            status=cast(RunStatus, status),
+            status=status,
             story_keys=frozenset(stories),
             problems=tuple(problems),
         )
@@ -392,8 +390,15 @@ def _status(reports: Sequence[RepositoryReport], problems: Sequence[Problem]) ->
 
 
 def _checked_hours(hours: float) -> float:
-    if isinstance(hours, bool) or not isinstance(hours, int | float) or math.isnan(hours) or not 0 < hours <= MOST_HOURS:
-        raise UsageError(f"hours: {hours!r} is not a number above 0 and up to {MOST_HOURS:g}; for all history use --full")
+    if (
+        isinstance(hours, bool)
+        or not isinstance(hours, int | float)
+        or math.isnan(hours)
+        or not 0 < hours <= MOST_HOURS
+    ):
+        raise UsageError(
+            f"hours: {hours!r} is not a number above 0 and up to {MOST_HOURS:g}; for all history use --full"
+        )
     return float(hours)
 
 
@@ -413,7 +418,12 @@ def _git_sha() -> str | None:
         return given
     try:
         answer = subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False, stdin=subprocess.DEVNULL
+            ["git", "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+            stdin=subprocess.DEVNULL,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

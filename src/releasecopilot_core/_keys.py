@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from ._model import Batch, Commit, Origin, StoryKey
+from ._model import Batch, Commit, Origin, Sighting, StoryKey
 
 if TYPE_CHECKING:
     from ._plugins import Host
@@ -105,8 +105,10 @@ def _pieces(commit: Commit) -> list[tuple[Origin, Commit]]:
 
 
 def _only(commit: Commit, kind: str) -> Commit:
-    drop = {"title": None} if kind == "branch" else {"branch": None}
-    kept = (attrs.evolve(s, **drop) for s in commit.sightings if getattr(s, kind) is not None)
+    def without_the_other(seen: Sighting) -> Sighting:
+        return attrs.evolve(seen, title=None) if kind == "branch" else attrs.evolve(seen, branch=None)
+
+    kept = (without_the_other(seen) for seen in commit.sightings if getattr(seen, kind) is not None)
     return attrs.evolve(commit, message=None, sightings=frozenset(kept))
 
 

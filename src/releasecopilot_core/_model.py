@@ -5,9 +5,9 @@ All are frozen. `None` means not known; empty means known to be empty. Times are
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import attrs
 
@@ -44,6 +44,10 @@ def well_formed(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
+def _as_shas(shas: Iterable[str]) -> frozenset[str]:
+    return frozenset(shas)
+
+
 def _text_or_none(text: str | None) -> str | None:
     return None if text is None else well_formed(text)
 
@@ -52,8 +56,8 @@ def _utc_or_none(moment: datetime | None) -> datetime | None:
     return None if moment is None else utc(moment)
 
 
-def _one_of(*allowed: str) -> object:
-    def check(_: object, attribute: Attribute[str], value: str) -> None:
+def _one_of(*allowed: str) -> Callable[[Any, Attribute[Any], Any], None]:
+    def check(_: Any, attribute: Attribute[Any], value: Any) -> None:
         if value not in allowed:
             raise ValueError(f"{attribute.name} must be one of {', '.join(allowed)}, not {value!r}")
 
@@ -131,7 +135,7 @@ class Sighting:
     branch: str | None = attrs.field(default=None, converter=_text_or_none)
     pull_request: int | None = None
     title: str | None = attrs.field(default=None, converter=_text_or_none)
-    via: Via = attrs.field(default="scan", validator=_one_of("scan", "webhook"))  # type: ignore[arg-type]
+    via: Via = attrs.field(default="scan", validator=_one_of("scan", "webhook"))
     own: bool = False
     last_seen_at: datetime = attrs.field(
         converter=utc, default=attrs.Factory(lambda self: self.seen_at, takes_self=True)
@@ -165,11 +169,15 @@ class StoryKey:
     """A story that a commit belongs to: the key, where it was found, and which plugin found it."""
 
     key: str
-    origin: Origin = attrs.field(default="other", validator=_one_of(*ORIGINS))  # type: ignore[arg-type]
+    origin: Origin = attrs.field(default="other", validator=_one_of(*ORIGINS))
     plugin: str = ""
 
     def __str__(self) -> str:
         return self.key
+
+
+def _as_keys(keys: Iterable[StoryKey]) -> frozenset[StoryKey]:
+    return frozenset(keys)
 
 
 @attrs.frozen(kw_only=True)
@@ -191,10 +199,10 @@ class Commit:
     files: tuple[FileChange, ...] | None = attrs.field(default=None, converter=_as_files)
     files_status: FilesStatus = attrs.field(
         default=attrs.Factory(lambda self: "owed" if self.files is None else "known", takes_self=True),
-        validator=_one_of(*FILES_STATUSES),  # type: ignore[arg-type]
+        validator=_one_of(*FILES_STATUSES),
     )
     sightings: frozenset[Sighting] = attrs.field(default=frozenset(), converter=_as_sightings)
-    story_keys: frozenset[StoryKey] = attrs.field(default=frozenset(), converter=frozenset)
+    story_keys: frozenset[StoryKey] = attrs.field(default=frozenset(), converter=_as_keys)
 
     @property
     def branches(self) -> tuple[str, ...]:
@@ -295,7 +303,7 @@ class Walk:
 
     branch: str
     target: str
-    boundary: frozenset[str] = attrs.field(converter=frozenset)
+    boundary: frozenset[str] = attrs.field(converter=_as_shas)
     line: str | None = None
     since: datetime | None = attrs.field(default=None, converter=_utc_or_none)
     bounded: bool = False
@@ -339,8 +347,8 @@ class Batch:
     """
 
     repository: Repository | None = None
-    commits: tuple[Commit, ...] = attrs.field(default=(), converter=tuple)
-    pull_requests: tuple[PullRequest, ...] = attrs.field(default=(), converter=tuple)
+    commits: tuple[Commit, ...] = ()
+    pull_requests: tuple[PullRequest, ...] = ()
     walk: Walk | None = None
     walk_ended: Literal["done", "bounded", "dropped"] | None = None
     deleted_branches: tuple[str, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -64,7 +65,7 @@ class Host:
         candidates: list[tuple[str, str | None, Callable[[], object]]] = [
             (entry.name, entry.dist.version if entry.dist else None, entry.load) for entry in _entry_points()
         ]
-        candidates += [(name, None, lambda plugin=plugin: plugin) for name, plugin in self._extra.items()]
+        candidates += [(name, None, functools.partial(_given, plugin)) for name, plugin in self._extra.items()]
         for name, version, load in sorted(candidates, key=lambda candidate: candidate[0]):
             if name in self._infos:
                 message = "two plugins of this name are installed; uninstall one"
@@ -222,6 +223,10 @@ class Host:
 
 class PluginValidation(Exception):
     """A plugin that loads but does not keep to the rules."""
+
+
+def _given(plugin: object) -> object:
+    return plugin
 
 
 def _entry_points() -> list[importlib.metadata.EntryPoint]:

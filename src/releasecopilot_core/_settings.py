@@ -51,7 +51,9 @@ class Secret:
         except ValueError as error:
             raise SettingsError(str(error)) from None
         except OSError as error:
-            raise SettingsError(f"{self._text[5:]}: cannot read the secret ({error.strerror}); check the path") from None
+            raise SettingsError(
+                f"{self._text[5:]}: cannot read the secret ({error.strerror}); check the path"
+            ) from None
         if not value:
             raise SettingsError(f"the secret {self._text if not self.is_literal else 'written out'} is empty")
         return value

@@ -13,7 +13,8 @@
     │   └── StoreBusyError       another process held the store for longer than we wait
     └── SourceError              the service behind a source refused or could not be reached
         ├── AuthenticationError  the credential was refused: nothing else can be asked either
-        └── CommitsVanished      commits we asked about are gone (force-push and garbage collection)
+        ├── CommitsVanished      commits we asked about are gone (force-push and garbage collection)
+        └── ListingExpired       the rest of a listing cannot be had any more: ask anew from where it stopped
 
 Messages say where, what, and what to do next, in one line, and never contain a secret.
 """
@@ -27,6 +28,7 @@ __all__ = [
     "AuthenticationError",
     "CommitsVanished",
     "DatabaseFormatError",
+    "ListingExpired",
     "PluginError",
     "ReleaseCopilotError",
     "SettingsError",
@@ -103,3 +105,10 @@ class CommitsVanished(SourceError):
     def __init__(self, shas: Iterable[str]) -> None:
         self.shas = frozenset(shas)
         super().__init__(f"commits no longer exist: {', '.join(sorted(self.shas))}", kind="vanished")
+
+
+class ListingExpired(SourceError):
+    """The service no longer knows the listing that it was asked to continue."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, kind="expired")

@@ -15,7 +15,7 @@ import attrs
 
 from ._interfaces import Memory
 from ._model import Batch, Commit, Problem, Repository, Sighting, Walk, Window
-from .errors import CommitsVanished, SourceError
+from .errors import CommitsVanished, ListingExpired, SourceError
 
 #: How many further pages of older commits are read before a first contact stops at the window's start: order is
 #: topological, so commits of the window may stand behind older ones.
@@ -45,6 +45,7 @@ class History(Protocol):
 
         Raises:
             CommitsVanished: some of the shas named are unknown (it need not name all of them).
+            ListingExpired: the service cannot go on with a listing; the walk asks anew from its boundary.
         """
 
 
@@ -109,7 +110,9 @@ class BranchWalker:
         try:
             yield from self._fresh(branch)
         except _Moved:
-            message = f"branch {branch!r} was rewritten while it was being listed; the next scan goes on from its new tip"
+            message = (
+                f"branch {branch!r} was rewritten while it was being listed; the next scan goes on from its new tip"
+            )
             yield from self._forget(branch)
             yield Batch(repository=self.repository, problems=(self._problem(message),))
 
@@ -127,11 +130,15 @@ class BranchWalker:
         excluded, lost = list(exclude), frozenset[str]()
         outside = self._outside_main(walk)
         while walk.boundary:
+            before = walk.boundary
             try:
                 for batch in self._pages(walk, excluded, outside, bounded=bounded):
                     walk = batch.walk or walk
                     yield batch
                 return
+            except ListingExpired:
+                if walk.boundary == before:  # no page since we asked last: asking again would go on for ever
+                    raise
             except CommitsVanished as gone:
                 if walk.boundary & gone.shas:
                     if not walk.bounded:
@@ -143,9 +150,7 @@ class BranchWalker:
                 else:  # nothing that we can leave out: asking again would go on for ever
                     raise SourceError(str(gone), kind="vanished") from gone
         message = f"older history of branch {walk.branch!r} is gone from the service; what is stored stays"
-        yield Batch(
-            repository=self.repository, walk=walk, walk_ended="dropped", problems=(self._problem(message),)
-        )
+        yield Batch(repository=self.repository, walk=walk, walk_ended="dropped", problems=(self._problem(message),))
 
     def _without(self, excluded: Sequence[str], gone: frozenset[str]) -> list[str]:
         """Leave out what vanished; its stored ancestors and the other heads stand in for it.
@@ -214,7 +219,7 @@ class BranchWalker:
             return frozenset(), line
         reached = self.memory.reached_elsewhere(self.repository, walk.branch, found)
         reached |= {sha for branch, sha in self.tips.items() if branch != walk.branch}
-        own = []
+        own: list[str] = []
         for sha in found:
             if sha in reached or (outside is not None and sha not in outside):
                 return frozenset(own), None
@@ -239,6 +244,8 @@ class BranchWalker:
                     break
         except CommitsVanished:
             return frozenset()
+        except ListingExpired:
+            pass  # what was listed will do: commits beyond count as not the branch's own
         return frozenset(outside)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from releasecopilot_core.errors import AuthenticationError, CommitsVanished, SourceError
+from releasecopilot_core.errors import AuthenticationError, CommitsVanished, ListingExpired, SourceError
 
 
 class Again(Exception):
@@ -27,13 +27,6 @@ class Unobtainable(SourceError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, kind="unobtainable")
-
-
-class ExpiredListing(SourceError):
-    """A `next` that the service no longer knows."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, kind="expired")
 
 
 def fault_of(response: httpx.Response, where: str, credential: str) -> Exception | None:
@@ -59,7 +52,7 @@ def fault_of(response: httpx.Response, where: str, credential: str) -> Exception
     if status == 400 and "no common ancestor" in text.lower():
         return Unobtainable(f"{where}: Bitbucket finds no common ancestor")
     if status == 400 and "ctx=" in str(response.url):
-        return ExpiredListing(f"{where}: the list can no longer be continued{said}")
+        return ListingExpired(f"{where}: the list can no longer be continued{said}")
     if status >= 500:
         return Again(SourceError(f"{where}: Bitbucket answered {status}; try again later", kind="unreachable"))
     return SourceError(f"{where}: Bitbucket answered {status}{said}", kind="bad-answer")
@@ -101,7 +94,7 @@ def _not_found(response: httpx.Response, where: str, said: str, data: Any) -> So
     if isinstance(shas, list) and shas and all(isinstance(sha, str) for sha in shas):
         return CommitsVanished(shas)
     if "ctx=" in str(response.url):
-        return ExpiredListing(f"{where}: the list can no longer be continued{said}")
+        return ListingExpired(f"{where}: the list can no longer be continued{said}")
     return SourceError(f"{where}: not found, or the credential may not see it{said}", kind="not-found")
 
 

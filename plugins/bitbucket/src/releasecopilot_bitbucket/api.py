@@ -44,6 +44,7 @@ class Api:
         self._count_lock = threading.Lock()
         self._closed = threading.Event()
         self._connected = False
+        self._spent: SourceError | None = None
         self.requests = 0
 
     def close(self) -> None:
@@ -63,7 +64,9 @@ class Api:
         """Return the answer to a form; only for the listing of commits, which takes long lists that way."""
         return self._send("POST", self._address(path), parameters, form)
 
-    def pages(self, path: str, parameters: Parameters = (), *, form: Parameters = ()) -> Iterator[tuple[list[Any], bool]]:
+    def pages(
+        self, path: str, parameters: Parameters = (), *, form: Parameters = ()
+    ) -> Iterator[tuple[list[Any], bool]]:
         """Yield (values, is last) page by page, following `next` as it is given, below the base URL and in no circle."""
         answer = self.post_form(path, parameters, form) if form else self.get(path, parameters)
         seen: set[str] = set()
@@ -106,6 +109,9 @@ class Api:
                 with attempt:
                     return self._once(method, url, parameters, form, attempt.num)
         except Again as error:
+            if error.fault.kind == "rate-limited":
+                # The quota is one for all: whoever asks next in this run would only wait as long for the same answer.
+                self._spent = error.fault
             raise error.fault from error.__cause__
         raise AssertionError("stamina ends with a result or an error")
 
@@ -114,23 +120,28 @@ class Api:
     ) -> Mapping[str, Any]:
         if self._closed.is_set():
             raise SourceError("the scan was stopped", kind="stopped")
+        if self._spent is not None:
+            raise SourceError(str(self._spent), kind=self._spent.kind)
         where = _shown(url.removeprefix(self._base))
         try:
             with self._turn:
                 response = self._request(method, url, parameters, form)
         except httpx.ConnectError as error:
-            fault = SourceError(f"{self._base}: cannot connect ({error}); check api_url and the network", kind="unreachable")
+            fault = SourceError(
+                f"{self._base}: cannot connect ({error}); check api_url and the network", kind="unreachable"
+            )
             if not self._connected and number >= _CONNECT_TRIES:
                 raise fault from error
             raise Again(fault) from error
         except (httpx.TransportError, httpx.DecodingError) as error:
             what = type(error).__name__
-            raise Again(SourceError(f"{where}: no whole answer ({what}); try again later", kind="unreachable")) from error
+            raise Again(
+                SourceError(f"{where}: no whole answer ({what}); try again later", kind="unreachable")
+            ) from error
         except RuntimeError as error:  # httpx says so when another thread closed the client
             raise SourceError("the scan was stopped", kind="stopped") from error
-        fault = fault_of(response, where, self._credential)
-        if fault is not None:
-            raise fault
+        if (refusal := fault_of(response, where, self._credential)) is not None:
+            raise refusal
         return _json_object(response, where)
 
     def _request(self, method: str, url: str, parameters: Parameters, form: Parameters | None) -> httpx.Response:
@@ -202,4 +213,3 @@ def _shown(path: str) -> str:
 def segment(text: str) -> str:
     """Return a name as one part of a path: slashes and braces encoded."""
     return quote(text, safe="")
-

@@ -11,9 +11,7 @@ from .answers import Unobtainable
 from .api import Api
 from .payloads import file_of
 
-FIELDS = (
-    "values.status,values.lines_added,values.lines_removed,values.old.path,values.new.path,next"
-)
+FIELDS = "values.status,values.lines_added,values.lines_removed,values.old.path,values.new.path,next"
 PAGE_LENGTH = "500"
 
 

@@ -13,13 +13,17 @@ from email.utils import parseaddr
 from typing import Any
 
 from releasecopilot_core import Commit, FileChange, Repository
+from releasecopilot_core.errors import SourceError
 
 _SHA = re.compile(r"[0-9a-f]{40}")
 _AUTHOR = re.compile(r"\s*(?P<name>.*?)\s*<(?P<email>[^<>]*)>\s*", re.DOTALL)
 
 
-class UnexpectedPayload(ValueError):
+class UnexpectedPayload(SourceError, ValueError):
     """A body that lacks what cannot be done without; the message says where."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(f"Bitbucket's answer is not understood: {message}"[:300], kind="bad-answer")
 
 
 def commit_of(payload: Any) -> Commit:

@@ -54,9 +54,7 @@ def in_threads(jobs: Iterable[Callable[[], Iterator[T]]], workers: int) -> Itera
 _END = object()
 
 
-def _work(
-    waiting: queue.Queue[Callable[[], Iterator[T]]], handed: queue.Queue[_Item], stop: threading.Event
-) -> None:
+def _work(waiting: queue.Queue[Callable[[], Iterator[T]]], handed: queue.Queue[_Item], stop: threading.Event) -> None:
     try:
         while not stop.is_set():
             try:

@@ -92,9 +92,7 @@ class JsonArtifacts:
         Draft202012Validator(definition).validate({**head, "payload": [], **tail})
         file.write("\n], " + _dumped(tail)[1:] + "\n")
 
-    def _write_entries(
-        self, file: IO[str], entries: Iterable[dict[str, Any]], check: Any, problems: list[Any]
-    ) -> None:
+    def _write_entries(self, file: IO[str], entries: Iterable[dict[str, Any]], check: Any, problems: list[Any]) -> None:
         separator = "\n"
         for number, entry in enumerate(entries):
             if number < CHECKED_ALWAYS or number % CHECKED_THEN == 0:

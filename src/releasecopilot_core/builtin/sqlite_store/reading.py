@@ -44,7 +44,9 @@ def repository_states(connection: Connection, source: str, uuid: str | None = No
 def repository_id(connection: Connection, repository: Repository) -> int | None:
     """Return the row of a repository, `None` when it was never stored."""
     rows = list(
-        connection.rows("SELECT id FROM repositories WHERE source = ? AND uuid = ?", (repository.source, repository.uuid))
+        connection.rows(
+            "SELECT id FROM repositories WHERE source = ? AND uuid = ?", (repository.source, repository.uuid)
+        )
     )
     return rows[0][0] if rows else None
 
@@ -52,7 +54,9 @@ def repository_id(connection: Connection, repository: Repository) -> int | None:
 def walks_of(connection: Connection, row: int) -> list[Walk]:
     """Return the walks of a repository with their boundaries, oldest first."""
     boundaries: dict[tuple[str, str], set[str]] = {}
-    for branch, target, sha in connection.rows("SELECT branch, target, sha FROM boundaries WHERE repository_id = ?", (row,)):
+    for branch, target, sha in connection.rows(
+        "SELECT branch, target, sha FROM boundaries WHERE repository_id = ?", (row,)
+    ):
         boundaries.setdefault((branch, target), set()).add(sha)
     walks = connection.rows(
         "SELECT branch, target, line, since, bounded FROM walks WHERE repository_id = ? ORDER BY opened_at, branch, target",
@@ -190,9 +194,7 @@ def commits_for_keys(connection: Connection) -> Iterator[tuple[Commit, frozenset
         yield from _with_texts(connection, block)
 
 
-def _with_texts(
-    connection: Connection, block: list[tuple[Any, ...]]
-) -> Iterator[tuple[Commit, frozenset[StoryKey]]]:
+def _with_texts(connection: Connection, block: list[tuple[Any, ...]]) -> Iterator[tuple[Commit, frozenset[StoryKey]]]:
     shas = json.dumps([sha for sha, _ in block])
     chosen = "sha IN (SELECT value FROM json_each(?))"
     sightings: dict[str, list[Sighting]] = {}

@@ -54,7 +54,8 @@ def refresh(db: sqlite3.Connection, row: int, branches: Sequence[str], window: W
     db.execute(_ABOVE)
     db.execute(_ALIVE, parameters)
     db.execute(
-        "UPDATE commits SET last_seen_at = max(coalesce(last_seen_at, :now), :now) WHERE sha IN temp.candidates", parameters
+        "UPDATE commits SET last_seen_at = max(coalesce(last_seen_at, :now), :now) WHERE sha IN temp.candidates",
+        parameters,
     )
     db.execute(
         "UPDATE commit_branches SET last_seen_at = max(last_seen_at, :now) WHERE sha IN temp.candidates "

@@ -24,7 +24,9 @@ _COLUMNS = (
 def begin(db: sqlite3.Connection, run: Run) -> Sequence[str]:
     """Record a run that starts and give up those whose process is dead; returns the ids of the latter."""
     abandoned = []
-    for run_id, pid in db.execute("SELECT run_id, pid FROM runs WHERE status = 'running' AND host = ?", (platform.node(),)):
+    for run_id, pid in db.execute(
+        "SELECT run_id, pid FROM runs WHERE status = 'running' AND host = ?", (platform.node(),)
+    ):
         if not _is_alive(pid):
             abandoned.append(run_id)
     db.executemany("UPDATE runs SET status = 'abandoned' WHERE run_id = ?", [(run_id,) for run_id in abandoned])

@@ -145,9 +145,7 @@ class CommitStorage:
 
     def resolve(self, repository: Repository, prefix: str) -> Sequence[str]:
         """Return the stored shas of a repository that begin with `prefix` (hexadecimal digits)."""
-        sql = (
-            "SELECT DISTINCT b.sha FROM commit_branches b WHERE b.repository_id = ? AND b.sha >= ? AND b.sha < ? ORDER BY b.sha"
-        )
+        sql = "SELECT DISTINCT b.sha FROM commit_branches b WHERE b.repository_id = ? AND b.sha >= ? AND b.sha < ? ORDER BY b.sha"
         return [sha for (sha,) in self._of(repository, sql, prefix, prefix + "g")]
 
     def _of(self, repository: Repository, sql: str, *parameters: object) -> Iterator[tuple[Any, ...]]:

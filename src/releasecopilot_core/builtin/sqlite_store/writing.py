@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
@@ -109,7 +108,9 @@ def _write_commits(db: sqlite3.Connection, batch: Batch, repository_id: int, run
         return frozenset()
     commits = _merged(batch.commits)
     shas = json.dumps([commit.sha for commit in commits])
-    known = {row[0] for row in db.execute("SELECT sha FROM commits WHERE sha IN (SELECT value FROM json_each(?))", (shas,))}
+    known = {
+        row[0] for row in db.execute("SELECT sha FROM commits WHERE sha IN (SELECT value FROM json_each(?))", (shas,))
+    }
     here = _linked(db, repository_id, json.dumps(sorted(known))) if known else frozenset()
     db.executemany(UPSERT_COMMIT, [_commit_row(commit) for commit in commits])
     _write_parents(db, commits, known)
@@ -170,7 +171,10 @@ def _write_parents(db: sqlite3.Connection, commits: Iterable[Commit], known: set
         if commit.sha in known:
             # The same sha has the same parents; the law holds for liars, too.
             stored = tuple(
-                row[0] for row in db.execute("SELECT parent FROM commit_parents WHERE sha = ? ORDER BY position", (commit.sha,))
+                row[0]
+                for row in db.execute(
+                    "SELECT parent FROM commit_parents WHERE sha = ? ORDER BY position", (commit.sha,)
+                )
             )
             if stored >= commit.parents:
                 continue
@@ -196,9 +200,7 @@ def _write_files(db: sqlite3.Connection, commits: Iterable[Commit], known: set[s
             if files_rank(stored) >= files_rank(commit.files):
                 continue
             db.execute("DELETE FROM commit_files WHERE sha = ?", (commit.sha,))
-        rows += [
-            (commit.sha, f.path, f.status, f.old_path, f.lines_added, f.lines_removed) for f in commit.files
-        ]
+        rows += [(commit.sha, f.path, f.status, f.old_path, f.lines_added, f.lines_removed) for f in commit.files]
     db.executemany(
         "INSERT INTO commit_files (sha, path, status, old_path, lines_added, lines_removed) VALUES (?, ?, ?, ?, ?, ?)",
         rows,

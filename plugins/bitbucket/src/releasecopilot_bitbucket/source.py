@@ -1,0 +1,114 @@
+"""The Bitbucket Cloud source: which repositories to look at, several at a time, and what that will cost."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Sequence
+
+from releasecopilot_core import Batch, Memory, PlanEntry, Problem, Repository, Scanned, ScanRequest, Settings
+from releasecopilot_core.errors import UsageError
+
+from .api import Api, segment
+from .gate import Look
+from .selecting import Selection, is_glob, select_branches, select_repositories
+from .settings import BitbucketSettings, bitbucket_settings
+from .threads import in_threads
+from .visit import Visit
+
+
+class BitbucketSource:
+    """Scans the repositories of one workspace over the REST API; implements `Source`."""
+
+    def __init__(self, settings: BitbucketSettings) -> None:
+        self._settings = settings
+        self._api = Api(settings)
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> BitbucketSource:
+        """Open the source by the `bitbucket` section of the settings.
+
+        Raises:
+            SettingsError: something in that section is wrong, or a secret cannot be had.
+        """
+        return cls(bitbucket_settings(settings))
+
+    def close(self) -> None:
+        """End open requests and close the connections."""
+        self._api.close()
+
+    @property
+    def requests(self) -> int:
+        """How many requests were sent so far, repetitions included."""
+        return self._api.requests
+
+    # --- scanning --------------------------------------------------------------------------------------------
+
+    def scan(self, request: ScanRequest, memory: Memory) -> Iterator[Batch]:
+        """Yield the batches of all chosen repositories. See `Source.scan`."""
+        patterns, files = self._patterns(request), self._files_mode(request)
+        selection = self._select(request)
+        for name, error in selection.failed.items():
+            problem = Problem(kind=error.kind, message=str(error), repository=name)
+            yield Batch(problems=(problem,), scanned=Scanned(name=name, status="failed"))
+        visits = [
+            Visit(
+                api=self._api,
+                memory=memory,
+                repository=repository,
+                path=self._path(repository),
+                look=Look.at(repository, request, memory, patterns, self._settings.sweep_hours),
+                patterns=patterns,
+                window=request.window,
+                full=request.full,
+                fetch_files=files != "none",
+                concurrency=self._settings.concurrency,
+            )
+            for repository in selection.repositories
+        ]
+        yield from in_threads([visit.batches for visit in visits], self._settings.concurrency)
+        if missing := _found_nowhere(patterns, {branch for visit in visits for branch in visit.branches}):
+            yield Batch(problems=tuple(missing))
+
+    def plan(self, request: ScanRequest, memory: Memory) -> Iterator[PlanEntry]:
+        """Yield what a scan would do for each repository; costs the requests that choosing them takes."""
+        patterns, files = self._patterns(request), self._files_mode(request)
+        selection = self._select(request)
+        for name, error in selection.failed.items():
+            yield PlanEntry(repository=name, requests=0, note=str(error))
+        for repository in selection.repositories:
+            look = Look.at(repository, request, memory, patterns, self._settings.sweep_hours)
+            heads = memory.heads(repository)
+            expected = len(select_branches(heads, patterns, repository.main_branch)) or 1
+            owed = len(memory.owed_files(repository, 10_000)) if files != "none" else 0
+            notes = [look.reason] + ([f"{owed} file lists owed"] if owed else [])
+            yield PlanEntry(
+                repository=repository.full_name,
+                requests=owed + (1 + expected if look.needed else 0),
+                note=", ".join(notes),
+            )
+
+    def _patterns(self, request: ScanRequest) -> tuple[str, ...]:
+        return self._settings.default_branches if request.branches is None else request.branches
+
+    def _files_mode(self, request: ScanRequest) -> str:
+        mode = request.files or self._settings.files
+        if mode == "git":
+            raise UsageError("--files git is not available in this version; use auto, api or none")
+        return mode
+
+    def _select(self, request: ScanRequest) -> Selection:
+        asked = request.repositories is not None
+        names = self._settings.repositories if request.repositories is None else request.repositories
+        return select_repositories(self._api, self._settings.workspace, names, asked=asked)
+
+    def _path(self, repository: Repository) -> str:
+        # By uuid: a slug may change, or come to mean another repository, while we look.
+        return f"repositories/{segment(self._settings.workspace)}/{segment(repository.uuid)}"
+
+
+def _found_nowhere(patterns: Sequence[str], found: Container[str]) -> list[Problem]:
+    """Return a problem for each branch that was named and exists in none of the repositories that could be read."""
+    return [
+        Problem(kind="branch", message=f"no repository has a branch {pattern!r}; check --branches or default_branches")
+        for pattern in patterns
+        if not is_glob(pattern) and pattern not in found
+    ]
