@@ -1,7 +1,7 @@
 """Release Copilot core: the commit record that says which stories are in a release.
 
-This is the shelf: everything that embedders and plugin authors may rely on is here or in the public modules `errors`,
-`walking` and `testing`. Names are resolved when they are first used, so that importing this costs next to nothing.
+This is the shelf: everything that embedders and plugin authors may rely on is here or in the public modules `document`,
+`errors`, `testing` and `walking`. Names are resolved when they are first used, so that importing this costs next to nothing.
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ._clock import phoenix as phoenix
+    from ._forms import Question as Question
+    from ._forms import SettingsForm as SettingsForm
     from ._hookspecs import hookimpl as hookimpl
     from ._ingestor import Ingestor as Ingestor
+    from ._ingestor import new_run_id as new_run_id
     from ._ingestor import story_keys_of as story_keys_of
     from ._interfaces import Memory as Memory
     from ._interfaces import Sink as Sink
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from ._run import Applied as Applied
     from ._run import Delivery as Delivery
     from ._run import PlanEntry as PlanEntry
+    from ._run import Progress as Progress
     from ._run import RepositoryReport as RepositoryReport
     from ._run import Run as Run
     from ._run import ScanRequest as ScanRequest
@@ -49,8 +53,9 @@ __version__ = "0.1.0"
 
 _SHELF = {
     "phoenix": "_clock",
+    **dict.fromkeys(("Question", "SettingsForm"), "_forms"),
     "hookimpl": "_hookspecs",
-    **dict.fromkeys(("Ingestor", "story_keys_of"), "_ingestor"),
+    **dict.fromkeys(("Ingestor", "new_run_id", "story_keys_of"), "_ingestor"),
     **dict.fromkeys(("Memory", "Sink", "Source", "Store", "WebhookDecoder"), "_interfaces"),
     **dict.fromkeys(
         (
@@ -60,7 +65,7 @@ _SHELF = {
         "_model",
     ),
     "PluginInfo": "_plugins",
-    **dict.fromkeys(("Applied", "Delivery", "PlanEntry", "RepositoryReport", "Run", "ScanRequest"), "_run"),
+    **dict.fromkeys(("Applied", "Delivery", "PlanEntry", "Progress", "RepositoryReport", "Run", "ScanRequest"), "_run"),
     **dict.fromkeys(("Secret", "Settings"), "_settings"),
     "CommitStorage": "builtin.sqlite_store.storage",
 }

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
+    from ._forms import SettingsForm
     from ._interfaces import Sink, Source, Store, WebhookDecoder
     from ._model import Commit, StoryKey
     from ._settings import Settings
@@ -43,8 +44,11 @@ def rc_story_keys(commit: Commit, settings: Settings) -> Iterable[StoryKey | str
 
 
 @hookspec
-def rc_open_store(url: str, settings: Settings) -> Store | None:
-    """Return an open store for a database path or URL that this plugin knows, else `None`: the next one is asked."""
+def rc_open_store(url: str, settings: Settings, create: bool) -> Store | None:
+    """Return an open store for a database path or URL that this plugin knows, else `None`: the next one is asked.
+
+    With `create` false a database that does not exist yet is a `MissingDatabaseError`: a question must not make one.
+    """
 
 
 @hookspec
@@ -60,3 +64,8 @@ def rc_web_servers(settings: Settings) -> Mapping[str, Any]:  # type: ignore[emp
 @hookspec
 def rc_checks(settings: Settings) -> Mapping[str, Callable[[], Iterable[str]]]:  # type: ignore[empty-body]
     """Return check name -> a function that returns what is wrong, one line each with the remedy; nothing if all is well."""
+
+
+@hookspec
+def rc_settings_forms() -> Mapping[str, SettingsForm]:  # type: ignore[empty-body]
+    """Return settings section -> what `rc init` asks for it, and how the answers become YAML."""

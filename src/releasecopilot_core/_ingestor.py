@@ -8,6 +8,7 @@ import math
 import os
 import secrets
 import subprocess
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -16,14 +17,24 @@ from typing import Any, cast
 import attrs
 
 from ._clock import phoenix_or_none, utc_now
+from ._forms import SettingsForm
 from ._interfaces import Sink, Source, Store
 from ._keys import KeyFinder
 from ._model import Commit, FilesMode, Problem, RunStatus, Sighting, StoryKey, Window
 from ._pipeline import HARMLESS, Tally, ingest
 from ._plugins import Host, PluginInfo
-from ._run import PlanEntry, RepositoryReport, Run, ScanRequest
+from ._run import PlanEntry, Progress, RepositoryReport, Run, ScanRequest
 from ._settings import Settings
-from .errors import ArtifactError, PluginError, ReleaseCopilotError, SettingsError, SourceError, StoreError, UsageError
+from .errors import (
+    ArtifactError,
+    MissingDatabaseError,
+    PluginError,
+    ReleaseCopilotError,
+    SettingsError,
+    SourceError,
+    StoreError,
+    UsageError,
+)
 
 _log = logging.getLogger("releasecopilot_core")
 
@@ -99,19 +110,24 @@ class Ingestor:
 
     def sources(self) -> dict[str, Callable[[Settings], Source]]:
         """Return source name -> opener of all sources that plugins provide."""
-        return {name: opener for name, (_, opener) in self._host.named("rc_sources", self.settings).items()}
+        return {name: opener for name, (_, opener) in self._host.named("rc_sources", settings=self.settings).items()}
 
-    def store(self, source: str) -> Store:
-        """Return the store of a source, opened at first use.
+    def settings_forms(self) -> dict[str, SettingsForm]:
+        """Return section -> what `rc init` asks for it."""
+        return {name: form for name, (_, form) in self._host.named("rc_settings_forms").items()}
+
+    def store(self, source: str, *, create: bool = True) -> Store:
+        """Return the store of a source, opened at first use; with `create=False` it must exist already.
 
         Raises:
+            MissingDatabaseError: there is none, and it was not to be created.
             DatabaseFormatError: the database is not ours, or newer.
             StoreError: it cannot be opened.
         """
         url = self._database or self.settings.database(source)
         with self._lock:
             if url not in self._stores:
-                opened = self._host.open_first("rc_open_store", url, self.settings, what="database")
+                opened = self._host.open_first("rc_open_store", url, self.settings, what="database", create=create)
                 self._stores[url] = cast(Store, opened)
             return self._stores[url]
 
@@ -149,7 +165,7 @@ class Ingestor:
         files: FilesMode | None = None,
         strict: bool = False,
         run_id: str | None = None,
-        on_report: Callable[[RepositoryReport], None] | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
         on_finish: Callable[[Run], None] | None = None,
     ) -> Run:
         """Bring the store up to date with a source and publish the run's artifact.
@@ -176,20 +192,20 @@ class Ingestor:
             full=full,
             files=files,
         )
-        store = self.store(source)
-        sink = self._sink(source)
-        opened = self._open(source)
-        run = Run(
-            run_id=run_id or new_run_id(),
-            kind="scan",
-            source=source,
-            window=window,
-            started_at=utc_now(),
-            plugins=self._host.versions(),
-            key_rules=self._keys.fingerprint,
-        )
-        session = _Session(run, store, sink, self._host, Tally(store, window, run.run_id, on_report), on_finish)
-        with contextlib.closing(opened):
+        # The source first: when its settings are wrong, no database and no folder is made.
+        with contextlib.closing(self._open(source)) as opened:
+            store = self.store(source)
+            run = Run(
+                run_id=run_id or new_run_id(),
+                kind="scan",
+                source=source,
+                window=window,
+                started_at=utc_now(),
+                plugins=self._host.versions(),
+                key_rules=self._keys.fingerprint,
+            )
+            tally = Tally(store, window, run.run_id, on_progress)
+            session = _Session(run, store, self._sink(source), self._host, tally, on_finish)
             return session.perform(lambda: opened.scan(request, store), self._keys, lambda: opened.requests)
 
     def plan(
@@ -216,8 +232,17 @@ class Ingestor:
             full=full,
             files=files,
         )
-        with contextlib.closing(self._open(source)) as opened:
-            return list(opened.plan(request, self.store(source)))
+        with contextlib.closing(self._open(source)) as opened, contextlib.ExitStack() as stack:
+            try:
+                store = self.store(source, create=False)
+            except MissingDatabaseError:
+                # Planning must leave nothing behind: what is not there yet remembers nothing.
+                folder = stack.enter_context(tempfile.TemporaryDirectory())
+                empty = self._host.open_first(
+                    "rc_open_store", f"{folder}/empty.db", self.settings, what="database", create=True
+                )
+                store = stack.enter_context(contextlib.closing(cast(Store, empty)))
+            return list(opened.plan(request, store))
 
     def _open(self, source: str) -> Source:
         return cast(Source, self._host.open_named("rc_sources", source, self.settings, what="source"))
@@ -292,6 +317,7 @@ class _Session:
     on_finish: Callable[[Run], None] | None
 
     def perform(self, scan: Callable[[], Iterator[Any]], keys: KeyFinder, requests: Callable[[], int]) -> Run:
+        _log.info("run %s: %s of %s, window %s", self.run.run_id, self.run.kind, self.run.source, self.run.window)
         for run_id in self.store.begin_run(self.run):
             self.sink.discard(run_id)
         status: RunStatus | None = None
@@ -342,6 +368,11 @@ class _Session:
             git_sha=_git_sha(),
         )
         run = self._publish(run, problems)
+        for problem in run.problems:
+            _log.warning("%s: %s: %s", problem.repository or run.source, problem.kind, problem.message)
+        _log.info(
+            "run %s: %s, %d listed, %d new, %d requests", run.run_id, run.status, run.listed, run.new, run.requests
+        )
         try:
             self.store.finish_run(run)
         except StoreError as error:

@@ -343,7 +343,7 @@ class Batch:
     from a complete listing. `stale_branches` have something that was announced but not fetched (branch -> reason).
     `want_files`: file lists skipped so far are owed from now on, those of commits dated since then, or `all` of them
     and also those that the service refused before. `listed` counts the commits that a listing returned. `scanned` ends
-    a repository.
+    a repository; `expected` tells, once it is known, how many repositories will come to that end.
     """
 
     repository: Repository | None = None
@@ -357,6 +357,7 @@ class Batch:
     listed: int = 0
     problems: tuple[Problem, ...] = ()
     scanned: Scanned | None = None
+    expected: int | None = None
 
 
 @attrs.frozen

@@ -9,7 +9,7 @@ import attrs
 from ._interfaces import Store
 from ._keys import KeyFinder
 from ._model import Batch, Problem, Repository, Scanned, Window
-from ._run import RepositoryReport
+from ._run import Progress, RepositoryReport
 
 #: Kinds of problems that are told, but leave a run complete: nothing that could be had is missing.
 HARMLESS = frozenset({"unobtainable", "note"})
@@ -37,11 +37,13 @@ class Tally:
     store: Store
     window: Window
     run_id: str
-    on_report: Callable[[RepositoryReport], None] | None = None
+    on_progress: Callable[[Progress], None] | None = None
     reports: dict[str, RepositoryReport] = attrs.field(factory=dict)
     orders: dict[str, dict[str, int]] = attrs.field(factory=dict)
     problems: list[Problem] = attrs.field(factory=list)
     _repositories: dict[str, Repository] = attrs.field(factory=dict)
+    _finished: int = 0
+    _expected: int | None = None
 
     def begin(self, batch: Batch) -> None:
         """Remember where a repository stood before its first batch."""
@@ -58,6 +60,7 @@ class Tally:
     def end(self, batch: Batch, *, new: int) -> None:
         """Count a batch that has been stored."""
         self.problems += batch.problems
+        self._expected = batch.expected if batch.expected is not None else self._expected
         key = self._key(batch)
         if key is None:
             return
@@ -70,8 +73,9 @@ class Tally:
         )
         if batch.scanned is not None:
             self._scanned(key, batch.scanned)
-        if self.on_report is not None:
-            self.on_report(self.reports[key])
+            self._finished += 1
+        if self.on_progress is not None:
+            self.on_progress(Progress(report=self.reports[key], finished=self._finished, expected=self._expected))
 
     def _key(self, batch: Batch) -> str | None:
         if batch.repository is not None:

@@ -145,10 +145,10 @@ class Host:
             self._callers[hook] = callers
         return callers
 
-    def named(self, hook: str, settings: Any) -> dict[str, tuple[str, Any]]:
+    def named(self, hook: str, **arguments: Any) -> dict[str, tuple[str, Any]]:
         """Return name -> (plugin, value) over the mappings that all plugins return; the first plugin's name wins."""
         found: dict[str, tuple[str, Any]] = {}
-        for plugin, mapping in self.ask(hook, settings=settings):
+        for plugin, mapping in self.ask(hook, **arguments):
             if not isinstance(mapping, Mapping):
                 self.blame(plugin, hook, TypeError(f"expected a mapping of names, not {type(mapping).__name__}"))
                 continue
@@ -167,20 +167,20 @@ class Host:
             UnknownNameError: no plugin provides that name.
             PluginError: its opener raised.
         """
-        found = self.named(hook, settings)
+        found = self.named(hook, settings=settings)
         if name not in found:
             names = ", ".join(sorted(found)) or "none"
             raise UnknownNameError(f"no {what} named {name!r}; installed: {names}{self._failed_note()}")
         plugin, opener = found[name]
         return self.guard(plugin, hook, lambda: opener(settings))
 
-    def open_first(self, hook: str, url: str, settings: Any, *, what: str) -> Any:
+    def open_first(self, hook: str, url: str, settings: Any, *, what: str, **more: Any) -> Any:
         """Return the first plugin's answer to a URL.
 
         Raises:
             UnknownNameError: no plugin knows such a URL.
         """
-        for _, opened in self.ask(hook, url=url, settings=settings):
+        for _, opened in self.ask(hook, url=url, settings=settings, **more):
             return opened
         scheme = url.split(":", 1)[0] if ":" in url else "a path"
         raise UnknownNameError(f"no plugin opens {scheme!r} as a {what}{self._failed_note()}; see `rc plugins`")

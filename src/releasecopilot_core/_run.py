@@ -61,6 +61,15 @@ class RepositoryReport:
 
 
 @attrs.frozen(kw_only=True)
+class Progress:
+    """How far a run has come: `finished` of `expected` repositories (`None`: not known yet), and where it is now."""
+
+    report: RepositoryReport
+    finished: int
+    expected: int | None = None
+
+
+@attrs.frozen(kw_only=True)
 class Run:
     """One scan or repair, from its start (`status` is `running`) to its end.
 

@@ -7,6 +7,7 @@
     │   ├── SettingsError        the settings file, an environment variable or a secret reference
     │   ├── UnknownNameError     a source, repository or other name that does not exist
     │   ├── DatabaseFormatError  a database that is not ours, or newer than this version
+    │   ├── MissingDatabaseError a database that was to be read and does not exist
     │   └── ArtifactError        an artifact that cannot be written where it was asked for
     ├── PluginError              a plugin that failed to load or raised; the message names it
     ├── StoreError               the store is out of reach
@@ -29,6 +30,7 @@ __all__ = [
     "CommitsVanished",
     "DatabaseFormatError",
     "ListingExpired",
+    "MissingDatabaseError",
     "PluginError",
     "ReleaseCopilotError",
     "SettingsError",
@@ -58,6 +60,10 @@ class UnknownNameError(UsageError):
 
 class DatabaseFormatError(UsageError):
     """A database that another program made, or a newer version of this one."""
+
+
+class MissingDatabaseError(UsageError):
+    """A database that was to be read, and that nobody has made yet."""
 
 
 class ArtifactError(UsageError):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from releasecopilot_core import hookimpl
 
 if TYPE_CHECKING:
-    from releasecopilot_core import Settings, Source
+    from releasecopilot_core import Settings, SettingsForm, Source
 
 
 def open_bitbucket(settings: Settings) -> Source:
@@ -22,3 +22,11 @@ def open_bitbucket(settings: Settings) -> Source:
 def rc_sources() -> Mapping[str, Callable[[Settings], Source]]:
     """Provide `rc ingest bitbucket-scan`."""
     return {"bitbucket": open_bitbucket}
+
+
+@hookimpl
+def rc_settings_forms() -> Mapping[str, SettingsForm]:
+    """Ask for workspace and credentials in `rc init`."""
+    from .form import form
+
+    return {"bitbucket": form()}

@@ -14,7 +14,7 @@ import stamina
 from releasecopilot_core.errors import SourceError
 
 from .answers import Again, fault_of
-from .settings import BitbucketSettings, reveal
+from .settings import BitbucketSettings
 
 _REDIRECTS = 5
 #: A server that was never reached is not waited for until the deadline: the address is wrong, or it is down.
@@ -165,11 +165,11 @@ class Api:
 def _auth(settings: BitbucketSettings) -> httpx.Auth | None:
     credentials = settings.credentials
     if credentials.access_token is not None:
-        return _Bearer(reveal(credentials.access_token, "access_token"))
+        return _Bearer(credentials.access_token.reveal())
     for name in ("api_token", "app_password"):
         secret = getattr(credentials, name)
         if secret is not None:
-            return httpx.BasicAuth(credentials.username or "", reveal(secret, name))
+            return httpx.BasicAuth(credentials.username or "", secret.reveal())
     return None
 
 

@@ -112,16 +112,19 @@ def bitbucket_settings(settings: Settings) -> BitbucketSettings:
     return section
 
 
-def reveal(secret: Secret, name: str) -> str:
-    """Return a secret's value; an error names the setting.
+def with_known_secrets(section: BitbucketSettings, origin: str) -> BitbucketSettings:
+    """Return the section if the secret of its credentials can be had; `origin` names the file for the error.
 
     Raises:
-        SettingsError: the reference leads nowhere.
+        SettingsError: the reference leads nowhere; the message names the setting.
     """
-    try:
-        return secret.reveal()
-    except SettingsError as error:
-        raise SettingsError(f"bitbucket.credentials.{name}: {error}") from None
+    kind = section.credentials.kind
+    if kind != "anonymous":
+        try:
+            getattr(section.credentials, kind).reveal()
+        except SettingsError as error:
+            raise SettingsError(f"{origin}: bitbucket.credentials.{kind}: {error}") from None
+    return section
 
 
 def _warn(message: str) -> None:

@@ -10,7 +10,7 @@ from releasecopilot_core.errors import UsageError
 from .api import Api, segment
 from .gate import Look
 from .selecting import Selection, is_glob, select_branches, select_repositories
-from .settings import BitbucketSettings, bitbucket_settings
+from .settings import BitbucketSettings, bitbucket_settings, with_known_secrets
 from .threads import in_threads
 from .visit import Visit
 
@@ -29,7 +29,7 @@ class BitbucketSource:
         Raises:
             SettingsError: something in that section is wrong, or a secret cannot be had.
         """
-        return cls(bitbucket_settings(settings))
+        return cls(with_known_secrets(bitbucket_settings(settings), settings.origin))
 
     def close(self) -> None:
         """End open requests and close the connections."""
@@ -46,6 +46,7 @@ class BitbucketSource:
         """Yield the batches of all chosen repositories. See `Source.scan`."""
         patterns, files = self._patterns(request), self._files_mode(request)
         selection = self._select(request)
+        yield Batch(expected=len(selection.failed) + len(selection.repositories))
         for name, error in selection.failed.items():
             problem = Problem(kind=error.kind, message=str(error), repository=name)
             yield Batch(problems=(problem,), scanned=Scanned(name=name, status="failed"))

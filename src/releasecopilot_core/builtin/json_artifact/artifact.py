@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlparse
 import attrs
 
 from releasecopilot_core import Problem, Run
+from releasecopilot_core.document import closing, opening
 from releasecopilot_core.errors import ArtifactError
 
 SCHEMA_NAME = "run.schema.json"
@@ -79,8 +80,6 @@ class JsonArtifacts:
 
     def _write(self, file: IO[str], run: Run, entries: Iterable[dict[str, Any]], problems: list[Any]) -> None:
         from jsonschema import Draft202012Validator
-
-        from .document import closing, opening
 
         definition = schema()
         entry_check = Draft202012Validator({**definition["$defs"]["entry"], "$defs": definition["$defs"]})

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @hookimpl
-def rc_open_store(url: str) -> Store | None:
+def rc_open_store(url: str, create: bool) -> Store | None:
     """Open a path, `sqlite:PATH` or `sqlite:///PATH`."""
     from .location import path_of
 
@@ -20,4 +20,4 @@ def rc_open_store(url: str) -> Store | None:
         return None
     from .storage import CommitStorage
 
-    return CommitStorage(path)
+    return CommitStorage(path, create=create)

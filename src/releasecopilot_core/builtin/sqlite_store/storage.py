@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from releasecopilot_core import (
@@ -18,6 +19,7 @@ from releasecopilot_core import (
     Walk,
     Window,
 )
+from releasecopilot_core.errors import MissingDatabaseError
 
 from . import reading, refreshing, runs, writing
 from .connection import Connection
@@ -26,17 +28,20 @@ from .connection import Connection
 class CommitStorage:
     """Keeps commits, branches, files, story keys, heads and runs in one SQLite file; implements `Store`.
 
-    Opening creates the file and its folders, or brings an older schema up to date. Thread-safe; any number of
-    processes may share a file (write-ahead log, 5 s of patience). Not for network file systems, which SQLite cannot
-    lock. Use it as a context manager, or call `close`.
+    Opening creates the file and its folders (unless `create` is false), or brings an older schema up to date.
+    Thread-safe; any number of processes may share a file (write-ahead log, 5 s of patience). Not for network file
+    systems, which SQLite cannot lock. Use it as a context manager, or call `close`.
 
     Raises:
+        MissingDatabaseError: there is no file, and it was not to be created.
         DatabaseFormatError: the file is another program's, or of a newer release.
         StoreError: it cannot be opened or written; `StoreBusyError` when another process holds it.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, create: bool = True) -> None:
         self.path = os.fspath(path)
+        if not create and not Path(self.path).exists():
+            raise MissingDatabaseError(f"{self.path}: no such database; scan first, or name another with --database")
         self._connection = Connection(self.path)
 
     def __enter__(self) -> CommitStorage:

@@ -1,4 +1,8 @@
-"""The keys of an artifact before and after its payload."""
+"""A run as the JSON document that sinks publish: what comes before the payload, and what comes after it.
+
+For authors of sinks: write `opening`, then the payload as it streams by, then `closing`. `document` is both without the
+payload, which is what `rc … --json` prints.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,9 @@ from typing import Any
 
 import attrs
 
-from releasecopilot_core import Problem, Run, phoenix
-
-TIMEZONE = "America/Phoenix"
+from ._clock import ZONE_NAME, phoenix
+from ._model import Problem
+from ._run import RepositoryReport, Run
 
 
 def opening(run: Run) -> dict[str, Any]:
@@ -19,7 +23,7 @@ def opening(run: Run) -> dict[str, Any]:
         "kind": run.kind,
         "source": run.source,
         "generated_at": phoenix(run.finished_at or run.started_at),
-        "timezone": TIMEZONE,
+        "timezone": ZONE_NAME,
         "window": {
             "start": phoenix(run.window.start),
             "end": phoenix(run.window.end),
@@ -47,7 +51,7 @@ def document(run: Run) -> dict[str, Any]:
     return {**opening(run), **closing(run, run.problems), "artifact": run.artifact}
 
 
-def _repository(report: Any) -> dict[str, Any]:
+def _repository(report: RepositoryReport) -> dict[str, Any]:
     return {
         **attrs.asdict(report, recurse=False),
         "problems": [attrs.asdict(problem) for problem in report.problems],

@@ -1,0 +1,75 @@
+"""The `rc` command: options in, one call, words out. Nothing here decides anything that the `Ingestor` could."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+#: Exit codes, which scripts rely on.
+COMPLETE, FAILED, USAGE, PARTIAL = 0, 1, 2, 3
+
+
+def main() -> NoReturn:
+    """Run `rc` with the process's arguments, and exit."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run `rc` with these arguments; returns the exit code.
+
+    An error that was raised on purpose is one line on stderr; anything else is a bug and keeps its traceback.
+    """
+    from releasecopilot_core.errors import ReleaseCopilotError, UsageError
+
+    from .root import rc
+
+    terminated = _Terminated()
+    previous = signal.signal(signal.SIGTERM, terminated)
+    try:
+        result = rc.main(args=arguments, prog_name="rc", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else COMPLETE
+    except click.ClickException as error:
+        return _told(_usage_line(error), error.exit_code)
+    except UsageError as error:
+        return _told(str(error), USAGE)
+    except ReleaseCopilotError as error:
+        return _told(str(error), FAILED)
+    except (click.Abort, KeyboardInterrupt):
+        return 128 + (signal.SIGTERM if terminated.received else signal.SIGINT)
+    except BrokenPipeError:
+        # `rc commits | head`: whoever reads has seen enough. What is still buffered has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return COMPLETE
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+class _Terminated:
+    """Ends the command on SIGTERM in the way that Ctrl-C does, and remembers which of the two it was."""
+
+    def __init__(self) -> None:
+        self.received = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        self.received = True
+        raise KeyboardInterrupt
+
+
+def _told(message: str, code: int) -> int:
+    click.echo(f"rc: {message}", err=True)
+    return code
+
+
+def _usage_line(error: click.ClickException) -> str:
+    """Return click's complaint as one line that also says where help is."""
+    message = " ".join(error.format_message().split())
+    context = getattr(error, "ctx", None)
+    if context is None:
+        return message
+    return f"{message.rstrip('.')} (see `{context.command_path} --help`)"

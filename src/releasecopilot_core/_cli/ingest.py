@@ -1,0 +1,157 @@
+"""`rc ingest NAME-scan`: one command for each source that an installed plugin provides."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from . import COMPLETE, FAILED, PARTIAL
+from .options import ManyValues, ManyValuesCommand, config_option, database_option, json_option
+from .root import closest
+
+if TYPE_CHECKING:
+    from releasecopilot_core import Ingestor, PlanEntry, Run
+
+_SUFFIX = "-scan"
+_EXIT = {"complete": COMPLETE, "partial": PARTIAL, "failed": FAILED}
+
+
+class SourcesGroup(click.Group):
+    """Has a command for each source; plugins are loaded when one is looked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return `NAME-scan` for each source."""
+        return sorted(name + _SUFFIX for name in _sources()[0])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Build the command of a source."""
+        opener = _sources()[0].get(cmd_name.removesuffix(_SUFFIX)) if cmd_name.endswith(_SUFFIX) else None
+        if opener is None:
+            return None
+        return scan_command(cmd_name.removesuffix(_SUFFIX), inspect.getdoc(opener) or f"Scan {cmd_name}.")
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the source's command; a wrong name gets the closest one, and plugins that failed are told of."""
+        name = str(args[0])
+        if not name.startswith("-") and self.get_command(ctx, name) is None:
+            problems = "".join(f"; {problem}" for problem in _sources()[1])
+            ctx.fail(f"no command {name!r}{closest(name, self.list_commands(ctx))}{problems}")
+        return super().resolve_command(ctx, args)
+
+
+def _sources() -> tuple[dict[str, Callable[..., Any]], list[str]]:
+    """Return the sources of all plugins that are not disabled, and what is wrong with plugins."""
+    from releasecopilot_core import Ingestor, Settings
+    from releasecopilot_core.errors import SettingsError
+
+    try:
+        settings = Settings.load()
+    except SettingsError:
+        settings = Settings()  # the command itself will complain of the file that it is given
+    with Ingestor(settings) as ingestor:
+        return ingestor.sources(), [problem.message for problem in ingestor.problems()]
+
+
+@click.group(cls=SourcesGroup)
+def ingest() -> None:
+    """Scan a source for commits, into the database and an artifact."""
+
+
+def scan_command(source: str, text: str) -> click.Command:
+    """Return the command that scans one source."""
+
+    def scan(**options: Any) -> None:
+        _scan(source, **options)
+
+    command = click.command(source + _SUFFIX, cls=ManyValuesCommand, help=text)(scan)
+    options = [
+        click.option("--hours", type=float, default=4.0, show_default=True, help="Length of the window that ends now."),
+        config_option,
+        click.option("--repos", cls=ManyValues, metavar="NAME…", help="Repositories, by name or glob."),
+        click.option("--branches", cls=ManyValues, metavar="NAME…", help="Branches, by name or glob."),
+        database_option,
+        click.option("--artifact-dir", metavar="PATH", help="Folder of the run's artifact."),
+        click.option("--full", is_flag=True, help="All history, and all file lists that were left out before."),
+        click.option("--files", type=click.Choice(["auto", "api", "git", "none"]), help="How to get changed files."),
+        click.option("--dry-run", is_flag=True, help="Print what would be done and the least it would cost."),
+        json_option,
+        click.option("--quiet", is_flag=True, help="Print nothing but problems."),
+        click.option("--strict", is_flag=True, help="Refuse to start when a plugin failed to load."),
+    ]
+    for option in options:
+        command = option(command)
+    return command
+
+
+def _scan(source: str, *, config: str | None, database: str | None, artifact_dir: str | None, **options: Any) -> None:
+    from .opening import opened
+
+    request = {
+        "hours": options["hours"],
+        "repositories": options["repos"] or None,
+        "branches": options["branches"] or None,
+        "full": options["full"],
+        "files": options["files"],
+    }
+    with opened(config, database=database, artifacts=artifact_dir) as ingestor:
+        if options["dry_run"]:
+            _print_plan(ingestor.plan(source, **request), as_json=options["as_json"])
+            return
+        quiet, as_json = options["quiet"], options["as_json"]
+        run = _perform(ingestor, source, request, quiet=quiet, as_json=as_json, strict=options["strict"])
+    click.get_current_context().exit(_EXIT[run.status])
+
+
+def _perform(
+    ingestor: Ingestor, source: str, request: dict[str, Any], *, quiet: bool, as_json: bool, strict: bool
+) -> Run:
+    from releasecopilot_core import new_run_id
+
+    from .logs import logging_to
+    from .opening import tell_if_keys_are_stale
+    from .progress import progress
+
+    run_id = new_run_id()
+    with logging_to(ingestor.settings.logs(source), run_id), progress(quiet=quiet) as on_progress:
+        run = ingestor.scan(
+            source,
+            run_id=run_id,
+            strict=strict,
+            on_progress=on_progress,
+            on_finish=lambda run: _print_run(ingestor, run, quiet=quiet, as_json=as_json),
+            **request,
+        )
+    tell_if_keys_are_stale(ingestor, source)
+    return run
+
+
+def _print_run(ingestor: Ingestor, run: Run, *, quiet: bool, as_json: bool) -> None:
+    from .summary import print_problems, summary
+
+    print_problems(run)
+    if as_json:
+        from releasecopilot_core.document import document
+
+        click.echo(json.dumps(document(run), indent=2, ensure_ascii=False))
+    elif not quiet:
+        click.echo(summary(run, ingestor.store(run.source)))
+
+
+def _print_plan(entries: list[PlanEntry], *, as_json: bool) -> None:
+    import attrs
+
+    from .words import plural, table
+
+    if as_json:
+        click.echo(json.dumps([attrs.asdict(entry) for entry in entries], indent=2, ensure_ascii=False))
+        return
+    rows = [(entry.repository, entry.requests, entry.note) for entry in entries]
+    click.echo(table(rows, ("REPOSITORY", "REQUESTS", "WHY")))
+    least = sum(entry.requests for entry in entries)
+    click.echo(f"At least {plural(least, 'request')}: pages and files of commits still unknown come on top.")

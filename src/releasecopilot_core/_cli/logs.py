@@ -1,0 +1,46 @@
+"""The log file of a run: `scan_<run_id>.log`, every line with the time in Phoenix."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from releasecopilot_core import phoenix
+from releasecopilot_core.errors import UsageError
+
+
+class _PhoenixFormatter(logging.Formatter):
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802
+        return phoenix(datetime.fromtimestamp(record.created, UTC))
+
+
+@contextmanager
+def logging_to(folder: str, run_id: str) -> Iterator[None]:
+    """Write what any plugin logs, from INFO on, into a file of its own in `folder`, which is made if needed.
+
+    Raises:
+        UsageError: the folder cannot be written to.
+    """
+    path = Path(folder) / f"scan_{run_id}.log"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(path, encoding="utf-8")
+    except OSError as error:
+        reason = error.strerror or error
+        raise UsageError(f"{folder}: cannot write logs here ({reason}); set `logs` to another folder") from None
+    handler.setFormatter(_PhoenixFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
+        handler.close()
+        if path.stat().st_size == 0:  # nothing was begun
+            path.unlink()

@@ -1,0 +1,93 @@
+"""`rc stories` and `rc commits`: questions to the database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import click
+
+from .options import ManyValues, ManyValuesCommand, config_option, database_option
+
+_STORIES = {
+    "story_key": "STORY",
+    "commits": "COMMITS",
+    "repositories": "REPOSITORIES",
+    "first": "FIRST",
+    "last": "LAST",
+}
+_COMMITS = {
+    "short": "COMMIT",
+    "modified_on": "DATE (PHOENIX)",
+    "repository": "REPOSITORY",
+    "branch": "BRANCH",
+    "story_keys": "STORIES",
+    "subject": "SUBJECT",
+}
+
+
+def _question(command: Callable[..., None]) -> Callable[..., None]:
+    options = [
+        click.option("--source", help="Whose database.  [default: the one that is configured]"),
+        click.option("--hours", type=float, help="Only commits dated in the last so many hours."),
+        click.option("--repos", cls=ManyValues, metavar="NAME…", help="Only these repositories."),
+        config_option,
+        database_option,
+        click.option("--json", "as_json", is_flag=True, help="Print a JSON array."),
+        click.option("--csv", "as_csv", is_flag=True, help="Print CSV with a header."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.command(cls=ManyValuesCommand)
+@_question
+def stories(**options: Any) -> None:
+    """Show which stories the stored commits belong to, the latest first; the last line counts those of none."""
+    from .opening import opened, tell_if_keys_are_stale
+    from .words import print_rows
+
+    with opened(options["config"], database=options["database"]) as ingestor:
+        source = options["source"] or ingestor.default_source()
+        store = ingestor.store(source, create=False)
+        tell_if_keys_are_stale(ingestor, source)
+        rows = store.stories(since=_since(options["hours"]), repositories=options["repos"])
+        nothing = "No commits are stored for that."
+        print_rows(rows, _STORIES, as_json=options["as_json"], as_csv=options["as_csv"], nothing=nothing)
+
+
+@click.command(cls=ManyValuesCommand)
+@click.option("--story", metavar="KEY", help="Only commits of this story.")
+@click.option("--unassigned", is_flag=True, help="Only commits that belong to no story.")
+@_question
+def commits(story: str | None, unassigned: bool, **options: Any) -> None:
+    """Show stored commits, newest first."""
+    from .opening import opened, tell_if_keys_are_stale
+    from .words import print_rows
+
+    if story and unassigned:
+        raise click.UsageError("--story and --unassigned exclude each other", click.get_current_context())
+    with opened(options["config"], database=options["database"]) as ingestor:
+        source = options["source"] or ingestor.default_source()
+        store = ingestor.store(source, create=False)
+        tell_if_keys_are_stale(ingestor, source)
+        found = store.commits(
+            since=_since(options["hours"]), repositories=options["repos"], story=story, unassigned=unassigned
+        )
+        if options["as_json"] or options["as_csv"]:
+            print_rows(found, {}, as_json=options["as_json"], as_csv=options["as_csv"], nothing="")
+            return
+        rows = ({**row, "short": row["hash"][:12], "subject": _subject(row["message"])} for row in found)
+        print_rows(rows, _COMMITS, as_json=False, as_csv=False, nothing="No commits are stored for that.")
+
+
+def _subject(message: str | None) -> str:
+    return (message or "").strip().partition("\n")[0]
+
+
+def _since(hours: float | None) -> datetime | None:
+    from releasecopilot_core import Window
+
+    return None if hours is None else Window.last(hours).start

@@ -1,0 +1,160 @@
+"""Find Jira keys in one text: what is a key, and what only looks like one.
+
+A text is cut into chunks (letters, digits, `_`, `-`), a chunk into parts at its hyphens. A key is a part that ends with a
+project, followed by a part that begins with a number; everything else here says when such a pair is no key. Each
+character is looked at a bounded number of times, so that a megabyte of anything is read in linear time.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from releasecopilot_core import StoryKey
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from releasecopilot_core import Commit
+
+    from .settings import StoryKeySettings
+
+# Combining accents belong to the letter before them, though `\w` does not say so.
+_WORD = r"\w\u0300-\u036f"
+# Most texts end here: no chunk is cut where nothing can be a key.
+_MAYBE = re.compile(r"[A-Z0-9]-[1-9]")
+_MAYBE_ANY_CASE = re.compile(r"[A-Za-z0-9]-[1-9]")
+# A chunk begins where no other can: one attempt a chunk, hence linear.
+_CHUNK = re.compile(rf"(?<![{_WORD}-])[{_WORD}]*+-[{_WORD}-]*+")
+
+# Seven digits: nobody has ten million stories, and dates (20240501) have eight.
+_NUMBER = re.compile(r"([1-9][0-9]{0,6})(?:_(.*))?", re.DOTALL)
+_SLUG = re.compile(r"[0-9]*[a-z]")
+_DATE = re.compile(r"(?:.*_)?(?:19|20)[0-9]{2}-[01][0-9]-[0-3][0-9]")
+_DAY = re.compile(r"(?:19|20)[0-9]{2}[01][0-9][0-3][0-9]")
+_YEAR = 4
+_UUID = re.compile(r"(?<![0-9A-Za-z])[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}(?![0-9A-Za-z])")
+# Base64 for URLs has hyphens, too. No word is as long and mixes both cases with digits.
+_RANDOM = re.compile(r"(?=\w*[a-z])(?=\w*[A-Z])(?=\w*[0-9])\w{10,}")
+
+# An address has at most 64 characters before its @ (RFC 5321, 4.5.3.1.1); the bound keeps long dotted runs linear.
+_ADDRESS = re.compile(r"(?:[.+][\w.+-]{0,64})?@\w")
+_DOTTED = re.compile(rf"\.[{_WORD}]")
+_WORD_END = re.compile(r"\w")
+_SHELL = ("$", "${")
+_VERSION_BEFORE = re.compile(r"[0-9]\.[0-9]+[ /]\Z")
+_ESCAPE = re.compile(r"[0-9A-Fa-f]{2}")
+
+
+def story_keys(commit: Commit, settings: StoryKeySettings) -> list[StoryKey]:
+    """Return the commit's keys with their origins; each text is read by itself."""
+    found: list[StoryKey] = []
+    if commit.message is not None:
+        found += [StoryKey(key, "message") for key in keys_in(commit.message, settings)]
+    if commit.sightings:
+        for branch in commit.branches:
+            found += [StoryKey(key, "branch") for key in keys_in(branch, settings, branch=True)]
+        for title in commit.titles:
+            found += [StoryKey(key, "pr_title") for key in keys_in(title, settings)]
+    return found
+
+
+def keys_in(text: str, settings: StoryKeySettings, *, branch: bool = False) -> set[str]:
+    """Return the keys in one text, in upper case.
+
+    In a branch's name hyphens stand for spaces (`RC-12-2` is RC-12, second try), and under an allow-list lower case
+    counts too.
+    """
+    any_case = branch and bool(settings.projects)
+    if not (_MAYBE_ANY_CASE if any_case else _MAYBE).search(text):
+        return set()
+    found: set[str] = set()
+    for match in _CHUNK.finditer(text):
+        chunk = match[0]
+        if _MAYBE_ANY_CASE.search(chunk):
+            found.update(_keys_of_chunk(text, match.start(), match.end(), settings, branch=branch, any_case=any_case))
+    return found
+
+
+def _keys_of_chunk(
+    text: str, start: int, end: int, settings: StoryKeySettings, *, branch: bool, any_case: bool
+) -> Iterator[str]:
+    """Yield the keys of `text[start:end]`, from left to right."""
+    before = text[start - 1 : start]
+    if before == "@" or _ADDRESS.match(text, end):
+        return
+    if before == "%":
+        # %20RC-12: the escape is not part of the word.
+        if not _ESCAPE.match(text, start):
+            return
+        start += 2
+    parts = _UUID.sub("uuid", text[start:end]).split("-")
+    # Where the last key's number was, and what stood behind it: RC-12_RC-13 and RC-12-RC-13 are two keys each.
+    number_at, after_number = -1, ""
+    for index in range(len(parts) - 1):
+        word = after_number if number_at == index else parts[index]
+        if any_case:
+            word = word.upper()
+        if word in settings.advisories:
+            return
+        number = _NUMBER.fullmatch(parts[index + 1])
+        project = settings.project_at_end(word) if number and word else None
+        if number is None or project is None:
+            continue
+        key = f"{project}-{number[1]}"
+        joined = index > 0 and number_at in (index, index - 1)
+        if (
+            settings.counts(project, key)
+            and (joined or _may_begin(text, start, parts, index))
+            and not (project == "RC" and index == 0 and _is_candidate(text, start, number[1]))
+            and _may_end(number[2], parts, index + 2, branch=branch)
+            and not (index == len(parts) - 2 and number[2] is None and _DOTTED.match(text, end))
+        ):
+            number_at, after_number = index + 1, number[2] or ""
+            yield key
+
+
+def _may_begin(text: str, start: int, parts: Sequence[str], index: int) -> bool:
+    """Whether a key may begin at this part, by what stands before it."""
+    dotted = text[start - 1 : start] == "." and start > 1
+    if index == 0:
+        # acme.RC-12 is a host or a file; ${PORT-8080} is a shell's default value.
+        return not (dotted and _WORD_END.match(text, start - 2)) and not text[:start].endswith(
+            _SHELL, max(0, start - 2)
+        )
+    before = parts[index - 1]
+    if before[-1:].isdigit():
+        # 1.0-RC-1, 12-MAR-31, A0-B1-17: numbers go on. A date is the one number that people put before a key.
+        return _DATE.fullmatch("-".join(parts[max(0, index - 3) : index])) is not None or bool(_DAY.fullmatch(before))
+    if index == 1 and dotted and text[start - 2].isdigit():
+        return False  # 1.0.x-RC-1
+    return not _RANDOM.fullmatch(before)
+
+
+def _may_end(tail: str | None, parts: Sequence[str], at: int, *, branch: bool) -> bool:
+    """Whether a key may end before this: `tail` behind an underscore, then the parts from `at` on.
+
+    Words may follow (`RC-12-fix`, `RC-12-404-page`), more numbers may not: `AB12-3456-7890` is a serial number and
+    `SEP-10-2024` a day.
+    """
+    first = tail if tail is not None else parts[at] if at < len(parts) else ""
+    if not first[:1].isdigit():
+        return True
+    if branch and not (first.isdecimal() and len(first) >= _YEAR):
+        return True
+    return _words_follow(tail, parts, at)
+
+
+def _words_follow(tail: str | None, parts: Sequence[str], at: int) -> bool:
+    for piece in tail.split("_") if tail is not None else ():
+        if not piece.isdecimal():
+            return _SLUG.match(piece) is not None
+    for index in range(at, len(parts)):
+        if not parts[index].isdecimal():
+            return _SLUG.match(parts[index]) is not None
+    return False
+
+
+def _is_candidate(text: str, start: int, number: str) -> bool:
+    """Whether this is the release candidate of a version before it: `2.0 RC-1`, and nobody has a tenth."""
+    return len(number) == 1 and _VERSION_BEFORE.search(text, max(0, start - 24), start) is not None
