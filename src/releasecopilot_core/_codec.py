@@ -6,7 +6,7 @@ import difflib
 import os
 import re
 from collections.abc import Mapping
-from typing import Any, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import attrs
 import cattrs
@@ -27,7 +27,7 @@ class EnvText(str):
 
 @attrs.frozen
 class Fault:
-    """One thing wrong with a document: the path inside it (`bitbucket.credentials`) and what is wrong."""
+    """One thing wrong with a document: the path inside it (`section.key`) and what is wrong."""
 
     path: str
     message: str
@@ -91,7 +91,22 @@ def _truth(value: Any, _: Any) -> bool:
 
 
 def _is_tuple(kind: Any) -> bool:
-    return getattr(kind, "__origin__", None) is tuple
+    return get_origin(kind) is tuple
+
+
+def _is_literal(kind: Any) -> bool:
+    return get_origin(kind) is Literal
+
+
+def _literal_hook(kind: Any) -> Any:
+    allowed = get_args(kind)
+
+    def structure(value: Any, _: Any) -> Any:
+        if value not in allowed:
+            raise ValueError(f"expected one of {', '.join(map(str, allowed))}, not {value!r}")
+        return allowed[allowed.index(value)]
+
+    return structure
 
 
 def make_converter() -> cattrs.Converter:
@@ -129,6 +144,7 @@ def make_converter() -> cattrs.Converter:
         return structure
 
     converter.register_structure_hook_factory(_is_tuple, tuple_hook)
+    converter.register_structure_hook_factory(_is_literal, _literal_hook)
     return converter
 
 

@@ -85,7 +85,7 @@ class FileChange:
     """One path that a commit changed, against its first parent.
 
     `status` is `added`, `removed`, `modified` or `renamed`; `old_path` is set for a rename only. Line counts are
-    `None` where they were not asked for, and 0/0 for a binary file (as Bitbucket's diffstat counts them).
+    `None` where they were not asked for, and 0/0 for a binary file.
     """
 
     path: str = attrs.field(converter=well_formed)
@@ -125,7 +125,7 @@ def files_rank(files: tuple[FileChange, ...] | None) -> tuple[object, ...]:
 class Sighting:
     """Where a commit was seen: on a branch, or in a pull request, of a repository.
 
-    `repository` is the service's lasting id (Bitbucket: the uuid). `own` is true when the commit lies on the branch's
+    `repository` is the service's lasting id, which a rename does not change. `own` is true when the commit lies on the branch's
     first-parent line and no other head reached it: only then does the branch's name say anything about its story.
     `title` is the pull request's title, for extractors. Seen-at times are of the first and the last sighting.
     """
@@ -184,7 +184,7 @@ def _as_keys(keys: Iterable[StoryKey]) -> frozenset[StoryKey]:
 class Commit:
     """What one or many sightings tell about a commit.
 
-    Anything but `sha` may be unknown (`None`). `date` is the committer date, which is the one date that Bitbucket's
+    Anything but `sha` may be unknown (`None`). `date` is the committer date, which is often the one date that a service's
     API gives; `author_date` comes from git only. `author` is the raw `Name <mail>` text.
     """
 
@@ -251,7 +251,7 @@ class Commit:
 class PullRequest:
     """A pull request as last seen; the sighting with the latest `updated_on` wins.
 
-    `merge_commit` may be an abbreviated hash: Bitbucket gives 12 characters.
+    `merge_commit` may be an abbreviated hash; some services give 12 characters.
     """
 
     id: int

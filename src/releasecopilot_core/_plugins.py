@@ -78,6 +78,7 @@ class Host:
             return PluginInfo(name=name, version=version, status="disabled")
         try:
             plugin = load()
+            hash(plugin)  # pluggy keeps plugins in sets, and would fail at the first question
             self._manager.register(plugin, name=name)
             hooks = self._checked_hooks(plugin)
         except KeyboardInterrupt:

@@ -93,7 +93,7 @@ class Settings:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str] | None = None, *, environ: Mapping[str, str] | None = None) -> Settings:
-        """Read a settings file and lay environment variables (`RC_BITBUCKET__WORKSPACE`) over it.
+        """Read a settings file and lay environment variables (`RC_SECTION__KEY`) over it.
 
         Without `path` it is `config/settings.yaml` below the working directory, which may be absent when the
         environment configures a section.
@@ -208,7 +208,7 @@ def _read_yaml(file: Path) -> dict[str, Any]:
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Turn `RC_BITBUCKET__WORKSPACE=acme` into `{"bitbucket": {"workspace": "acme"}}`; lists and maps are YAML."""
+    """Turn `RC_SECTION__KEY=value` into `{"section": {"key": "value"}}`; lists and maps are YAML."""
     values: dict[str, Any] = {}
     for name in sorted(environ):
         if not name.startswith(ENV_PREFIX):

@@ -8,6 +8,7 @@ character is looked at a bounded number of times, so that a megabyte of anything
 from __future__ import annotations
 
 import re
+from string import ascii_lowercase, ascii_uppercase
 from typing import TYPE_CHECKING
 
 from releasecopilot_core import StoryKey
@@ -27,10 +28,12 @@ _MAYBE_ANY_CASE = re.compile(r"[A-Za-z0-9]-[1-9]")
 # A chunk begins where no other can: one attempt a chunk, hence linear.
 _CHUNK = re.compile(rf"(?<![{_WORD}-])[{_WORD}]*+-[{_WORD}-]*+")
 
+_PROJECT = re.compile(r"[A-Z][A-Z0-9_]+")
 # Seven digits: nobody has ten million stories, and dates (20240501) have eight.
 _NUMBER = re.compile(r"([1-9][0-9]{0,6})(?:_(.*))?", re.DOTALL)
 _SLUG = re.compile(r"[0-9]*[a-z]")
 _DATE = re.compile(r"(?:.*_)?(?:19|20)[0-9]{2}-[01][0-9]-[0-3][0-9]")
+_NUMBERED = re.compile(r"(?:\w*_)?[A-Z]?[a-z]{2,}[0-9]{1,3}")
 _DAY = re.compile(r"(?:19|20)[0-9]{2}[01][0-9][0-3][0-9]")
 _YEAR = 4
 _UUID = re.compile(r"(?<![0-9A-Za-z])[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}(?![0-9A-Za-z])")
@@ -43,7 +46,9 @@ _DOTTED = re.compile(rf"\.[{_WORD}]")
 _WORD_END = re.compile(r"\w")
 _SHELL = ("$", "${")
 _VERSION_BEFORE = re.compile(r"[0-9]\.[0-9]+[ /]\Z")
-_ESCAPE = re.compile(r"[0-9A-Fa-f]{2}")
+_BORDER_ESCAPE = re.compile(r"0[9AaDd]|2[0-9A-Fa-f]|3[A-Fa-f]|5[B-Fb-f]|60|7[B-Eb-e]")
+# Not str.upper: that makes two ASCII letters of a sharp s.
+_UPPER = str.maketrans(ascii_lowercase, ascii_uppercase)
 
 
 def story_keys(commit: Commit, settings: StoryKeySettings) -> list[StoryKey]:
@@ -72,45 +77,50 @@ def keys_in(text: str, settings: StoryKeySettings, *, branch: bool = False) -> s
     for match in _CHUNK.finditer(text):
         chunk = match[0]
         if _MAYBE_ANY_CASE.search(chunk):
-            found.update(_keys_of_chunk(text, match.start(), match.end(), settings, branch=branch, any_case=any_case))
+            start = _first_letter(text, match.start(), match.end())
+            if start is not None:
+                found.update(_keys_of_chunk(text, start, match.end(), settings, branch=branch, any_case=any_case))
     return found
+
+
+def _first_letter(text: str, start: int, end: int) -> int | None:
+    """Return where a chunk's words begin; `None` for a chunk that is no words, such as an address."""
+    before = text[start - 1 : start]
+    if before == "@" or _ADDRESS.match(text, end):
+        return None
+    if before == "%":
+        # feature%2FRC-12: the escape is a border; %41RC-12, an encoded letter, is none.
+        return start + 2 if _BORDER_ESCAPE.match(text, start) else None
+    return start
 
 
 def _keys_of_chunk(
     text: str, start: int, end: int, settings: StoryKeySettings, *, branch: bool, any_case: bool
 ) -> Iterator[str]:
     """Yield the keys of `text[start:end]`, from left to right."""
-    before = text[start - 1 : start]
-    if before == "@" or _ADDRESS.match(text, end):
-        return
-    if before == "%":
-        # %20RC-12: the escape is not part of the word.
-        if not _ESCAPE.match(text, start):
-            return
-        start += 2
     parts = _UUID.sub("uuid", text[start:end]).split("-")
-    # Where the last key's number was, and what stood behind it: RC-12_RC-13 and RC-12-RC-13 are two keys each.
+    # Where the last number was that belongs to a key (counting or not), and what stood behind it: RC-12-RC-13 and
+    # RC-12_RC-13 are two keys each.
     number_at, after_number = -1, ""
     for index in range(len(parts) - 1):
-        word = after_number if number_at == index else parts[index]
-        if any_case:
-            word = word.upper()
+        written = after_number if number_at == index else parts[index]
+        word = written.translate(_UPPER) if any_case else written
         if word in settings.advisories:
             return
-        number = _NUMBER.fullmatch(parts[index + 1])
-        project = settings.project_at_end(word) if number and word else None
-        if number is None or project is None:
-            continue
-        key = f"{project}-{number[1]}"
+        number = _NUMBER.fullmatch(parts[index + 1]) if word else None
         joined = index > 0 and number_at in (index, index - 1)
+        if number is None or not (joined or _may_begin(text, start, parts, index)):
+            continue
+        project = settings.project_at_end(word)
+        if project is not None or _PROJECT.fullmatch(written):
+            number_at, after_number = index + 1, number[2] or ""
         if (
-            settings.counts(project, key)
-            and (joined or _may_begin(text, start, parts, index))
-            and not (project == "RC" and index == 0 and _is_candidate(text, start, number[1]))
+            project is not None
+            and settings.counts(project, key := f"{project}-{number[1]}")
+            and (joined or project != "RC" or not _is_candidate(text, start, parts, index))
             and _may_end(number[2], parts, index + 2, branch=branch)
             and not (index == len(parts) - 2 and number[2] is None and _DOTTED.match(text, end))
         ):
-            number_at, after_number = index + 1, number[2] or ""
             yield key
 
 
@@ -119,13 +129,15 @@ def _may_begin(text: str, start: int, parts: Sequence[str], index: int) -> bool:
     dotted = text[start - 1 : start] == "." and start > 1
     if index == 0:
         # acme.RC-12 is a host or a file; ${PORT-8080} is a shell's default value.
-        return not (dotted and _WORD_END.match(text, start - 2)) and not text[:start].endswith(
-            _SHELL, max(0, start - 2)
-        )
+        return not ((dotted and _WORD_END.match(text, start - 2)) or text.endswith(_SHELL, 0, start))
     before = parts[index - 1]
     if before[-1:].isdigit():
-        # 1.0-RC-1, 12-MAR-31, A0-B1-17: numbers go on. A date is the one number that people put before a key.
-        return _DATE.fullmatch("-".join(parts[max(0, index - 3) : index])) is not None or bool(_DAY.fullmatch(before))
+        # 1.0-RC-1, 12-MAR-31, A0-B1-17: numbers go on. But people put dates and sprint42 before a key.
+        return bool(
+            _NUMBERED.fullmatch(before)
+            or _DAY.fullmatch(before)
+            or _DATE.fullmatch("-".join(parts[max(0, index - 3) : index]))
+        )
     if index == 1 and dotted and text[start - 2].isdigit():
         return False  # 1.0.x-RC-1
     return not _RANDOM.fullmatch(before)
@@ -155,6 +167,10 @@ def _words_follow(tail: str | None, parts: Sequence[str], at: int) -> bool:
     return False
 
 
-def _is_candidate(text: str, start: int, number: str) -> bool:
-    """Whether this is the release candidate of a version before it: `2.0 RC-1`, and nobody has a tenth."""
-    return len(number) == 1 and _VERSION_BEFORE.search(text, max(0, start - 24), start) is not None
+def _is_candidate(text: str, start: int, parts: Sequence[str], index: int) -> bool:
+    """Whether this is the release candidate of what is before it: `2.0 RC-1`, `oauth2-RC-1`; nobody has a tenth."""
+    if parts[index + 1][1:2].isdigit():
+        return False
+    if index == 0:
+        return _VERSION_BEFORE.search(text, max(0, start - 24), start) is not None
+    return parts[index - 1][-1:].isdigit()

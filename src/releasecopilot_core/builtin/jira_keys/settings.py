@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from .ignored import ADVISORIES, IGNORED
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from attrs import Attribute
 
 _PROJECT = re.compile(r"[A-Z][A-Z0-9_]+")
@@ -21,8 +23,8 @@ _PROJECT_OR_KEY = re.compile(r"[A-Z][A-Z0-9_]+(?:-[1-9][0-9]{0,6})?")
 LONGEST_PROJECT = 20
 
 
-def _all_match(pattern: re.Pattern[str], what: str) -> object:
-    def check(_: object, attribute: Attribute[tuple[str, ...] | None], names: tuple[str, ...] | None) -> None:
+def _all_match(pattern: re.Pattern[str], what: str) -> Callable[[object, Attribute[Any], tuple[str, ...] | None], None]:
+    def check(_: object, attribute: Attribute[Any], names: tuple[str, ...] | None) -> None:
         for name in names or ():
             if not pattern.fullmatch(name):
                 fits = pattern.fullmatch(name.upper())
@@ -47,17 +49,12 @@ class StoryKeySettings:
         ValueError: a name is not a Jira project key.
     """
 
-    projects: tuple[str, ...] = attrs.field(
-        default=(),
-        validator=_all_match(_PROJECT, "a Jira project key"),  # type: ignore[arg-type]
-    )
+    projects: tuple[str, ...] = attrs.field(default=(), validator=_all_match(_PROJECT, "a Jira project key"))
     ignore_also: tuple[str, ...] = attrs.field(
-        default=(),
-        validator=_all_match(_PROJECT_OR_KEY, "a Jira project or story key"),  # type: ignore[arg-type]
+        default=(), validator=_all_match(_PROJECT_OR_KEY, "a Jira project or story key")
     )
     ignore: tuple[str, ...] | None = attrs.field(
-        default=None,
-        validator=_all_match(_PROJECT_OR_KEY, "a Jira project or story key"),  # type: ignore[arg-type]
+        default=None, validator=_all_match(_PROJECT_OR_KEY, "a Jira project or story key")
     )
 
     @cached_property

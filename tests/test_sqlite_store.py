@@ -1,0 +1,259 @@
+"""The SQLite store: the contract, the tables, and what a file may be."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import sqlite3
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from releasecopilot_core import Batch, CommitStorage
+from releasecopilot_core.builtin.sqlite_store.schema import APPLICATION_ID, VERSION, migrations
+from releasecopilot_core.errors import DatabaseFormatError, MissingDatabaseError, StoreBusyError, StoreError
+from releasecopilot_core.testing import StoreContract
+from releasecopilot_core.testing.stores import a_batch, a_commit
+from releasecopilot_core.testing.strategies import SHAS, batches
+
+SEEN_AT = {"first_seen_at", "last_seen_at"}
+
+
+class TestContract(StoreContract):
+    """The SQLite store keeps the contract of all stores."""
+
+    @pytest.fixture
+    def make_store(self, tmp_path: Path) -> Any:
+        counter = itertools.count()
+        return lambda: CommitStorage(tmp_path / f"{next(counter)}.db")
+
+
+def tables(store: CommitStorage, *, without: set[str] = SEEN_AT) -> dict[str, list[tuple[Any, ...]]]:
+    """Return the rows of all tables of commits, sorted, but for some columns."""
+    db = sqlite3.connect(store.path)
+    names = ["commits", "commit_parents", "commit_files", "commit_branches", "commit_pull_requests",
+             "pull_requests", "commit_story_keys"]  # fmt: skip
+    found = {}
+    for name in names:
+        columns = [row[1] for row in db.execute(f"PRAGMA table_info({name})") if row[1] not in without]
+        found[name] = sorted(db.execute(f"SELECT {', '.join(columns)} FROM {name}"), key=repr)
+    db.close()
+    return found
+
+
+@given(data=st.data(), drawn=st.lists(batches(), max_size=4))
+def test_any_order_repetition_and_split_gives_the_same_tables(
+    tmp_path_factory: Any, data: st.DataObject, drawn: list[Batch]
+) -> None:
+    """All tables are equal, seen-at times included: first and last seen are minimum and maximum."""
+    pieces = [attrs.evolve(batch, commits=(commit,)) for batch in drawn for commit in batch.commits]
+    pieces += drawn
+    shuffled = data.draw(st.permutations(pieces))
+    folder = tmp_path_factory.mktemp("law")
+    with CommitStorage(folder / "one.db") as one, CommitStorage(folder / "other.db") as other:
+        for batch in drawn:
+            one.apply(batch)
+        for batch in shuffled:
+            other.apply(batch)
+        assert tables(one, without=set()) == tables(other, without=set())
+
+
+@given(drawn=st.lists(batches(), max_size=4))
+def test_store_merges_as_the_model_does(tmp_path_factory: Any, drawn: list[Batch]) -> None:
+    """The row of a commit is what `Commit.merge` gives for all its sightings."""
+    merged: dict[str, Any] = {}
+    for commit in (commit for batch in drawn for commit in batch.commits):
+        merged[commit.sha] = merged[commit.sha].merge(commit) if commit.sha in merged else commit
+    with CommitStorage(tmp_path_factory.mktemp("model") / "m.db") as store:
+        for batch in drawn:
+            store.apply(batch)
+        rows = {row[0]: row for row in tables(store)["commits"]}
+        paths = {(sha, path) for sha, path, *_ in tables(store)["commit_files"]}
+        keys = {tuple(row) for row in tables(store)["commit_story_keys"]}
+    assert set(rows) == set(merged)
+    for sha, commit in merged.items():
+        assert rows[sha][1:4] == (commit.author, commit.author_name, commit.author_email)
+        assert rows[sha][6:8] == (commit.message, commit.files_status)
+    assert paths == {(sha, f.path) for sha, commit in merged.items() for f in commit.files or ()}
+    assert keys == {(sha, k.key, k.origin, k.plugin) for sha, commit in merged.items() for k in commit.story_keys}
+
+
+WRITER = """
+import sys
+from releasecopilot_core import CommitStorage
+from releasecopilot_core.testing.stores import a_batch, a_commit
+path, first, step = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+with CommitStorage(path) as store:
+    for number in range(first, 4000, step):
+        sha = f"{number % 3000:040x}"
+        store.apply(a_batch(a_commit(sha, f"{max(number % 3000 - 1, 0):040x}", branch=f"b{number % 7}")))
+"""
+
+
+def test_two_processes_write_two_thousand_batches_each(tmp_path: Path) -> None:
+    """Writing at once leaves the same content as one after the other."""
+
+    def run_writers(path: Path, *, at_once: bool) -> None:
+        commands = [[sys.executable, "-c", WRITER, str(path), str(first), "2"] for first in (0, 1)]
+        if at_once:
+            for process in [subprocess.Popen(command) for command in commands]:
+                assert process.wait() == 0
+        else:
+            for command in commands:
+                subprocess.run(command, check=True)
+
+    run_writers(tmp_path / "at_once.db", at_once=True)
+    run_writers(tmp_path / "in_turn.db", at_once=False)
+    with CommitStorage(tmp_path / "at_once.db") as one, CommitStorage(tmp_path / "in_turn.db") as other:
+        assert tables(one) == tables(other)
+        assert len(tables(one)["commits"]) == 3000
+
+
+def test_threads_share_one_store(tmp_path: Path) -> None:
+    """Several threads apply batches through one object."""
+    with CommitStorage(tmp_path / "t.db") as store:
+        def write(number: int) -> None:
+            for sha in SHAS:
+                store.apply(a_batch(a_commit(sha, branch=f"b{number}")))
+
+        threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(tables(store)["commit_branches"]) == 4 * len(SHAS)
+
+
+def test_failed_batch_leaves_nothing(tmp_path: Path) -> None:
+    """A batch is one transaction: an impossible sighting in it stores none of its commits."""
+    stranger = attrs.evolve(next(iter(a_commit(SHAS[1]).sightings)), repository="{other}")
+    with CommitStorage(tmp_path / "t.db") as store:
+        with pytest.raises(ValueError, match="sighted in"):
+            store.apply(a_batch(a_commit(SHAS[0]), a_commit(SHAS[1], sightings=frozenset({stranger}))))
+        assert tables(store)["commits"] == []
+
+
+# --- files ---------------------------------------------------------------------------------------------------
+
+
+def test_database_of_another_program_is_refused(tmp_path: Path) -> None:
+    """A database with somebody else's tables is left alone."""
+    path = tmp_path / "other.db"
+    db = sqlite3.connect(path)
+    db.execute("CREATE TABLE bookmarks (url TEXT)")
+    db.commit()
+    db.close()
+    before = path.read_bytes()
+    with pytest.raises(DatabaseFormatError, match=r"other\.db: an SQLite database of another program"):
+        CommitStorage(path)
+    assert path.read_bytes() == before
+
+
+def test_text_file_is_refused(tmp_path: Path) -> None:
+    """A file that is no database is named."""
+    path = tmp_path / "notes.txt"
+    path.write_text("just some notes, long enough to be no header" * 10)
+    with pytest.raises(DatabaseFormatError, match=r"notes\.txt: not an SQLite database"):
+        CommitStorage(path)
+
+
+def test_newer_database_is_refused(tmp_path: Path) -> None:
+    """A schema from the future says: upgrade."""
+    path = tmp_path / "new.db"
+    CommitStorage(path).close()
+    db = sqlite3.connect(path)
+    db.execute(f"PRAGMA user_version = {VERSION + 1}")
+    db.close()
+    with pytest.raises(DatabaseFormatError, match="upgrade releasecopilot-core"):
+        CommitStorage(path)
+
+
+def test_question_makes_no_database(tmp_path: Path) -> None:
+    """With `create=False` a missing file is an error and stays missing."""
+    with pytest.raises(MissingDatabaseError, match="no such database"):
+        CommitStorage(tmp_path / "none.db", create=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_closed_store_says_so(tmp_path: Path) -> None:
+    """Using a closed store is a `StoreError`, and closing twice is none."""
+    store = CommitStorage(tmp_path / "t.db")
+    store.close()
+    store.close()
+    with pytest.raises(StoreError, match="closed"):
+        store.heads(a_batch().repository)  # type: ignore[arg-type]
+
+
+def test_folder_instead_of_a_file_is_one_clear_line(tmp_path: Path) -> None:
+    """A path that cannot be a file is told with its remedy."""
+    with pytest.raises(StoreError, match="check that the path is a file"):
+        CommitStorage(tmp_path)
+
+
+def test_busy_database_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When somebody holds the write lock for too long, nothing is stored and the error says why."""
+    monkeypatch.setattr("releasecopilot_core.builtin.sqlite_store.connection.BUSY_SECONDS", 0.1)
+    with CommitStorage(tmp_path / "t.db") as store:
+        other = sqlite3.connect(store.path)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreBusyError, match="another process has held the database"):
+            store.apply(a_batch(a_commit(SHAS[0])))
+        other.rollback()
+        other.close()
+        assert store.apply(a_batch(a_commit(SHAS[0]))).new == {SHAS[0]}
+
+
+def test_version_counts_the_migrations(tmp_path: Path) -> None:
+    """`user_version` and `application_id` mark the file; the version is the number of migrations."""
+    CommitStorage(tmp_path / "t.db").close()
+    db = sqlite3.connect(tmp_path / "t.db")
+    assert len(list(migrations.pending(_database(db)))) == 0
+    assert len(list(migrations.applied(_database(db)))) == VERSION
+    assert db.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
+    assert db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+    db.close()
+
+
+def _database(db: sqlite3.Connection) -> Any:
+    from sqlite_utils.db import Database
+
+    return Database(db)
+
+
+def test_documentation_lists_every_table_and_column(tmp_path: Path) -> None:
+    """`docs/database.md` and the schema say the same."""
+    text = (Path(__file__).parent.parent / "docs" / "database.md").read_text(encoding="utf-8")
+    documented = {
+        match[1]: set(re.findall(r"^\| `(\w+)` \|", match[2], re.MULTILINE))
+        for match in re.finditer(r"^### `(\w+)`\n(.*?)(?=^##|\Z)", text, re.MULTILINE | re.DOTALL)
+    }
+    CommitStorage(tmp_path / "t.db").close()
+    db = sqlite3.connect(tmp_path / "t.db")
+    names = [
+        name
+        for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")
+        if not name.startswith(("sqlite_", "_"))
+    ]
+    actual = {name: {row[1] for row in db.execute(f"PRAGMA table_info({name})")} for name in names}
+    db.close()
+    assert documented == actual
+
+
+def test_summary_view_shows_lists_as_json(tmp_path: Path) -> None:
+    """Dashboards read `commit_summary`: one row a commit and repository, lists as JSON arrays."""
+    with CommitStorage(tmp_path / "t.db") as store:
+        store.apply(a_batch(a_commit(SHAS[0]), a_commit(SHAS[0], branch="release/1.4")))
+        db = sqlite3.connect(store.path)
+        row = db.execute("SELECT hash, branch, branches, files_changed, modified_on FROM commit_summary").fetchall()
+        db.close()
+    assert [(r[0], r[1], json.loads(r[2]), json.loads(r[3]), r[4]) for r in row] == [
+        (SHAS[0], "main", ["main", "release/1.4"], [], "2026-11-23T16:00:00Z")
+    ]
