@@ -140,13 +140,13 @@ class BranchWalker:
                 if walk.boundary == before:  # no page since we asked last: asking again would go on for ever
                     raise
             except CommitsVanished as gone:
-                if walk.boundary & gone.shas:
+                fresh, lost = gone.shas - lost, lost | gone.shas
+                if fresh & walk.boundary:
                     if not walk.bounded:
                         raise _Moved from gone
-                    lost |= gone.shas
                     walk = self._without_lost(walk, lost)
-                elif gone.shas & set(excluded):
-                    excluded = self._without(excluded, gone.shas)
+                elif fresh & set(excluded):
+                    excluded = self._without(excluded, lost)
                 else:  # nothing that we can leave out: asking again would go on for ever
                     raise SourceError(str(gone), kind="vanished") from gone
         message = f"older history of branch {walk.branch!r} is gone from the service; what is stored stays"
