@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
@@ -50,6 +51,7 @@ class Host:
         self._callers: dict[str, list[tuple[str, Callable[..., list[Any]]]]] = {}
         self._faults: dict[tuple[str, str], tuple[int, str]] = {}
         self._loaded = False
+        self._lock = threading.RLock()
 
     # --- loading ---------------------------------------------------------------------------------------------
 
@@ -59,9 +61,12 @@ class Host:
 
     def load(self) -> None:
         """Load everything that is installed and not disabled; does nothing the second time."""
-        if self._loaded:
-            return
-        self._loaded = True
+        with self._lock:
+            if not self._loaded:
+                self._load_all()
+                self._loaded = True
+
+    def _load_all(self) -> None:
         candidates: list[tuple[str, str | None, Callable[[], object]]] = [
             (entry.name, entry.dist.version if entry.dist else None, entry.load) for entry in _entry_points()
         ]
@@ -135,16 +140,17 @@ class Host:
 
     def _callers_of(self, hook: str) -> list[tuple[str, Callable[..., list[Any]]]]:
         """Return one caller a plugin, built once: pluggy's own call stops at the first plugin that raises."""
-        callers = self._callers.get(hook)
-        if callers is None:
-            self.load()
-            implementers = {impl.plugin_name: impl.plugin for impl in getattr(self._manager.hook, hook).get_hookimpls()}
-            callers = []
-            for name in sorted(implementers):
-                others = [plugin for other, plugin in implementers.items() if other != name]
-                callers.append((name, self._manager.subset_hook_caller(hook, others)))
-            self._callers[hook] = callers
-        return callers
+        with self._lock:
+            if hook not in self._callers:
+                self.load()
+                implementers = {
+                    impl.plugin_name: impl.plugin for impl in getattr(self._manager.hook, hook).get_hookimpls()
+                }
+                self._callers[hook] = [
+                    (name, self._manager.subset_hook_caller(hook, [p for n, p in implementers.items() if n != name]))
+                    for name in sorted(implementers)
+                ]
+            return self._callers[hook]
 
     def named(self, hook: str, **arguments: Any) -> dict[str, tuple[str, Any]]:
         """Return name -> (plugin, value) over the mappings that all plugins return; the first plugin's name wins."""

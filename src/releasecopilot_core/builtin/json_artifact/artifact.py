@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import tempfile
 from collections.abc import Iterable, Iterator
 from importlib import resources
@@ -106,7 +107,7 @@ class JsonArtifacts:
         target = self._folder / SCHEMA_NAME
         text = json.dumps(schema(), indent=2) + "\n"
         if not target.exists() or target.read_text(encoding="utf-8") != text:
-            fresh = self._folder / f".{SCHEMA_NAME}.{os.getpid()}.part"
+            fresh = self._folder / f".{SCHEMA_NAME}.{secrets.token_hex(4)}.part"
             fresh.write_text(text, encoding="utf-8")
             fresh.replace(target)
 
