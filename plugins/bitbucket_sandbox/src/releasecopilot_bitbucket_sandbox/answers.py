@@ -1,0 +1,97 @@
+"""Answers: JSON bodies, and errors in the shapes that Bitbucket gives them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+
+@attrs.define
+class Answer:
+    """An HTTP answer before it is sent; `body` is JSON unless it is text."""
+
+    status: int
+    body: Any = None
+    headers: dict[str, str] = attrs.field(factory=dict)
+
+    def encoded(self) -> tuple[bytes, str]:
+        """Return the body's bytes and content type."""
+        if isinstance(self.body, str):
+            kind = "text/html" if self.body.startswith("<") else "text/plain"
+            return self.body.encode(), f"{kind}; charset=utf-8"
+        return json.dumps(self.body).encode(), "application/json; charset=utf-8"
+
+
+class Refused(Exception):
+    """Ends a request with an error answer."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.status)
+        self.answer = answer
+
+
+def error(status: int, message: str, *, detail: Any = None, data: Any = None) -> Refused:
+    """Return an error in Bitbucket's envelope; `data` comes twice, as recorded (facts 1.7)."""
+    inner: dict[str, Any] = {"message": message}
+    if detail is not None:
+        inner["detail"] = detail
+    body: dict[str, Any] = {"type": "error", "error": inner}
+    if data is not None:
+        inner["data"] = data
+        body["data"] = data
+    return Refused(Answer(status, body))
+
+
+def no_access() -> Refused:
+    """Return the 404 for what is private or does not exist: Bitbucket does not tell the two apart (facts 6.5)."""
+    return error(
+        404,
+        "You may not have access to this repository or it no longer exists in this workspace. "
+        "If you think this repository exists and you have access, make sure you are authenticated.",
+    )
+
+
+def no_api() -> Refused:
+    """Return the 404 of an address that nothing answers to."""
+    return error(404, "Resource not found", detail="There is no API hosted at this URL")
+
+
+def commits_gone(shas: Sequence[str]) -> Refused:
+    """Return the 404 for unknown revisions; of several it names only some (facts 1.7)."""
+    named = list(shas)[: (len(shas) + 1) // 2]
+    return error(404, "Commit not found", data={"shas": named})
+
+
+def unauthorized() -> Refused:
+    """Return the 401 (facts 6.4)."""
+    refused = error(401, "Token is invalid, expired, or not supported for this endpoint.")
+    refused.answer.headers["WWW-Authenticate"] = 'Basic realm="Bitbucket.org HTTP"'
+    return refused
+
+
+def lacks_scope(required: Sequence[str], granted: Sequence[str]) -> Refused:
+    """Return the 403 for a scope that is missing; its detail is an object (facts 6.5)."""
+    message = "Your credentials lack one or more required privilege scopes."
+    return error(403, message, detail={"required": list(required), "granted": list(granted)})
+
+
+def removed() -> Refused:
+    """Return the 410 of the cross-workspace endpoints (facts 5.1)."""
+    data = {"announcement_url": "https://developer.atlassian.com/cloud/bitbucket/changelog#CHANGE-2770"}
+    return error(
+        410,
+        "CHANGE-2770 - Functionality has been deprecated",
+        detail="Please read the changelog entry for more details.",
+        data=data,
+    )
+
+
+def bad_request(message: str, fields: Mapping[str, str] | None = None) -> Refused:
+    """Return a 400."""
+    refused = error(400, message)
+    if fields:
+        refused.answer.body["error"]["fields"] = dict(fields)
+    return refused
