@@ -1,0 +1,82 @@
+"""Every chore: `nox -s demo`, `tests`, `lint`, `types`, `bench`, `build`."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).parent
+DISTRIBUTIONS = (".", "plugins/bitbucket", "plugins/bitbucket_sandbox")
+BACKEND = "hatchling>=1.26"
+
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.reuse_venv = "yes"
+nox.options.error_on_missing_interpreters = True
+
+
+def wheels(session: nox.Session) -> list[str]:
+    """Build a wheel of each distribution and return their paths."""
+    folder = Path(session.create_tmp()) / "wheels"
+    shutil.rmtree(folder, ignore_errors=True)
+    session.install("--quiet", BACKEND)
+    projects = [str(ROOT / name) for name in DISTRIBUTIONS]
+    pip = ("python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation")
+    session.run(*pip, "--wheel-dir", str(folder), *projects, silent=True)
+    return sorted(map(str, folder.glob("*.whl")))
+
+
+def install(session: nox.Session, *more: str) -> None:
+    """Install the built wheels, as a user gets them, and what the session needs besides."""
+    built = wheels(session)
+    # The same version may have been built from other sources before.
+    session.install("--quiet", "--no-deps", "--force-reinstall", *built)
+    session.install("--quiet", *built, *more)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Scan a workspace that the sandbox serves over HTTP from real git repositories."""
+    install(session)
+    session.run("python", "demo/run.py", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run all tests against the installed wheels."""
+    install(session, "hypothesis>=6.100", "pytest>=8.0", "pytest-xdist>=3.5")
+    arguments = session.posargs or ["-n", "auto", "--dist", "worksteal", "tests", "plugins"]
+    session.run("python", "-m", "pytest", *arguments)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and format."""
+    session.install("--quiet", "ruff>=0.8")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types, strictly."""
+    install(session, "hypothesis>=6.100", "mypy>=1.13", "pytest>=8.0", "types-jsonschema", "types-PyYAML")
+    session.run("mypy", "src", *(f"{name}/src" for name in DISTRIBUTIONS[1:]), "tests/typing")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure speed, memory and requests side by side with their peers, and print ratios."""
+    install(session)
+    session.run("python", "benchmarks/run.py", *session.posargs)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build wheels and source archives of all distributions into `dist`."""
+    session.install("--quiet", BACKEND, "build>=1.2", "twine>=6.0")
+    shutil.rmtree(ROOT / "dist", ignore_errors=True)
+    for name in DISTRIBUTIONS:
+        session.run("python", "-m", "build", "--no-isolation", "--outdir", "dist", str(ROOT / name), silent=True)
+    session.run("twine", "check", "--strict", *map(str, sorted((ROOT / "dist").iterdir())))
