@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 RC = Path(sys.executable).parent / "rc"
-TOKEN = "demo-token"  # noqa: S105 (the sandbox's own)
+TOKEN = "demo-token"
 USER = "bot@acme.example"
 
 

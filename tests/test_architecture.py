@@ -69,7 +69,9 @@ def imported_rooms(path: Path) -> set[str]:
         if parts[:1] != ("releasecopilot_core",):
             continue
         names = [parts[1]] if len(parts) > 1 else [alias.name for alias in node.names]
-        rooms.update(name if (CORE / name).is_dir() or (CORE / f"{name}.py").exists() else _home(name) for name in names)
+        rooms.update(
+            name if (CORE / name).is_dir() or (CORE / f"{name}.py").exists() else _home(name) for name in names
+        )
     return rooms
 
 

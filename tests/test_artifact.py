@@ -58,7 +58,8 @@ def test_keys_come_in_the_documented_order(tmp_path: Path) -> None:
 def test_every_way_to_end_is_valid(tmp_path: Path, status: str) -> None:
     """However a run ended, its document says so and keeps to the schema."""
     problems = [Problem(kind="forbidden", message="acme/api: not allowed", repository="acme/api")]
-    document = json.loads(Path(JsonArtifacts(tmp_path).publish(a_run(status=status, problems=tuple(problems)), iter(()), problems)).read_text())
+    run = a_run(status=status, problems=tuple(problems))
+    document = json.loads(Path(JsonArtifacts(tmp_path).publish(run, iter(()), problems)).read_text())
     Draft202012Validator(schema()).validate(document)
     assert document["status"] == status
 

@@ -92,7 +92,9 @@ def document(run: Run) -> dict[str, Any]:
 
 def test_scan_stores_finds_keys_and_publishes(opened: Any) -> None:
     """The lines of the documentation: one call, and the run says what came of it."""
-    ingestor = opened(complete(commit(1), commit(2, message="no key", branch="feature/RC-2_x"), branch="feature/RC-2_x"))
+    ingestor = opened(
+        complete(commit(1), commit(2, message="no key", branch="feature/RC-2_x"), branch="feature/RC-2_x")
+    )
     run = ingestor.scan("toy", hours=4)
     assert (run.status, run.new, sorted(run.story_keys)) == ("complete", 2, ["RC-1", "RC-2"])
     payload = {entry["hash"][-1]: entry for entry in document(run)["payload"]}

@@ -69,7 +69,9 @@ def test_refused_files_stay_refused_until_they_are_known() -> None:
 def test_seen_at_is_first_and_last() -> None:
     """Two sightings at one place are one, from the first to the last time."""
     early = datetime(2026, 11, 23, 10, tzinfo=UTC)
-    a, b = (Commit(sha=SHAS[0], sightings=frozenset({Sighting("{1}", early + timedelta(hours=h), "main")})) for h in (5, 0))
+    a, b = (
+        Commit(sha=SHAS[0], sightings=frozenset({Sighting("{1}", early + timedelta(hours=h), "main")})) for h in (5, 0)
+    )
     (seen,) = a.merge(b).sightings
     assert (seen.seen_at, seen.last_seen_at) == (early, early + timedelta(hours=5))
 

@@ -39,7 +39,9 @@ def infos(**more: Any) -> dict[str, Any]:
 
 def test_plugins_are_listed_with_version_and_hooks(installed: Callable[..., None]) -> None:
     """Installed means found; the built-in ones are listed like strangers."""
-    installed("acme", "from releasecopilot_core import hookimpl\n@hookimpl\ndef rc_story_keys(commit): return []", "2.5")
+    installed(
+        "acme", "from releasecopilot_core import hookimpl\n@hookimpl\ndef rc_story_keys(commit): return []", "2.5"
+    )
     found = infos()
     assert (found["acme"].version, found["acme"].status, found["acme"].hooks) == ("2.5", "loaded", ("rc_story_keys",))
     assert {"jira-keys", "json-artifact", "sqlite-store"} <= set(found)

@@ -79,7 +79,12 @@ def test_file_and_environment_are_laid_over_each_other(tmp_path: Path) -> None:
     """`RC_SECTION__KEY` wins over the file; numbers and lists are understood."""
     path = tmp_path / "s.yaml"
     path.write_text("acme:\n  workspace: one\n  concurrency: 2\n")
-    environ = {"RC_ACME__WORKSPACE": "two", "RC_ACME__SECONDS": "7.5", "RC_ACME__REPOSITORIES": "[a, b]", "RC_ACME__SWEEP": "true"}
+    environ = {
+        "RC_ACME__WORKSPACE": "two",
+        "RC_ACME__SECONDS": "7.5",
+        "RC_ACME__REPOSITORIES": "[a, b]",
+        "RC_ACME__SWEEP": "true",
+    }
     found = Settings.load(path, environ=environ).section("acme", Section)
     assert found == Section(workspace="two", concurrency=2, seconds=7.5, repositories=("a", "b"), sweep=True)
 
@@ -156,9 +161,17 @@ def test_secret_that_cannot_be_had_is_told(text: str) -> None:
 def test_literal_secret_never_shows(text: str) -> None:
     """A secret that was written out appears in no representation, error or pickle."""
     secret = Secret(text)
-    shown = [repr(secret), str(secret), f"{secret}", repr(Credentials(token=secret)), repr(Settings({"x": {"y": text}}))]
+    shown = [
+        repr(secret),
+        str(secret),
+        f"{secret}",
+        repr(Credentials(token=secret)),
+        repr(Settings({"x": {"y": text}})),
+    ]
     assert secret.is_literal
-    assert all(text not in form or text in "Secret('***')Credentials(username=None, token=Secret('***'))<Settings settings: x>"
-               for form in shown)
+    assert all(
+        text not in form or text in "Secret('***')Credentials(username=None, token=Secret('***'))<Settings settings: x>"
+        for form in shown
+    )
     with pytest.raises(TypeError):
         pickle.dumps(secret)

@@ -120,6 +120,7 @@ def test_two_processes_write_two_thousand_batches_each(tmp_path: Path) -> None:
 def test_threads_share_one_store(tmp_path: Path) -> None:
     """Several threads apply batches through one object."""
     with CommitStorage(tmp_path / "t.db") as store:
+
         def write(number: int) -> None:
             for sha in SHAS:
                 store.apply(a_batch(a_commit(sha, branch=f"b{number}")))

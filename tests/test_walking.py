@@ -90,7 +90,9 @@ def test_late_work_is_found_however_old_it_is_dated(store: CommitStorage) -> Non
     history = line_of(3)
     walk(store, history, {"main": sha(3)})
     old = NOW - timedelta(days=365)
-    late = {sha(n): attrs.evolve(history.commits[sha(3)], sha=sha(n), parents=(sha(n - 1),), date=old) for n in range(4, 40)}
+    late = {
+        sha(n): attrs.evolve(history.commits[sha(3)], sha=sha(n), parents=(sha(n - 1),), date=old) for n in range(4, 40)
+    }
     history.commits.update(late)
     walk(store, history, {"main": sha(39)})
     assert stored(store) == set(history.commits)

@@ -317,7 +317,8 @@ class _Session:
     on_finish: Callable[[Run], None] | None
 
     def perform(self, scan: Callable[[], Iterator[Any]], keys: KeyFinder, requests: Callable[[], int]) -> Run:
-        _log.info("run %s: %s of %s, window %s", self.run.run_id, self.run.kind, self.run.source, self.run.window)
+        start = phoenix_or_none(self.run.window.start)
+        _log.info("run %s: %s of %s, window since %s", self.run.run_id, self.run.kind, self.run.source, start)
         for run_id in self.store.begin_run(self.run):
             self.sink.discard(run_id)
         status: RunStatus | None = None

@@ -47,7 +47,7 @@ def _question(command: Callable[..., None]) -> Callable[..., None]:
 def stories(**options: Any) -> None:
     """Show which stories the stored commits belong to, the latest first; the last line counts those of none."""
     from .opening import opened, tell_if_keys_are_stale
-    from .words import print_rows
+    from .words import NO_STORY, print_rows
 
     with opened(options["config"], database=options["database"]) as ingestor:
         source = options["source"] or ingestor.default_source()
@@ -55,7 +55,10 @@ def stories(**options: Any) -> None:
         tell_if_keys_are_stale(ingestor, source)
         rows = store.stories(since=_since(options["hours"]), repositories=options["repos"])
         nothing = "No commits are stored for that."
-        print_rows(rows, _STORIES, as_json=options["as_json"], as_csv=options["as_csv"], nothing=nothing)
+        as_json, as_csv = options["as_json"], options["as_csv"]
+        if not (as_json or as_csv):
+            rows = ({**row, "story_key": row["story_key"] or NO_STORY} for row in rows)
+        print_rows(rows, _STORIES, as_json=as_json, as_csv=as_csv, nothing=nothing)
 
 
 @click.command(cls=ManyValuesCommand)

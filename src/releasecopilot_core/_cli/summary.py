@@ -6,12 +6,10 @@ import click
 
 from releasecopilot_core import Run, Store
 
-from .words import plural, table, when
+from .words import NO_STORY, plural, table, when
 
 #: So many stories are shown after a scan; `rc stories` shows all.
 SHOWN = 20
-
-_NO_STORY = "(no story)"
 
 
 def print_problems(run: Run) -> None:
@@ -27,12 +25,8 @@ def summary(run: Run, store: Store) -> str:
     seen = f"{plural(run.listed, 'commit')} listed, {run.new:,} new, {run.refreshed:,} seen again"
     place = f"in {plural(len(run.repositories), 'repository')} with {plural(run.requests, 'request')}"
     lines = [f"Run {run.run_id}: {run.status}. {seen} {place}.", ""]
-    rows = list(_stories(run, store))
-    lines.append(f"Stories in the window since {when(run.window.start)} (Phoenix):")
-    lines.append(table(rows[:SHOWN], ("STORY", "COMMITS", "REPOSITORIES", "LAST COMMIT")) if rows else "  none")
-    if len(rows) > SHOWN:
-        lines.append(f"and {len(rows) - SHOWN} more: rc stories --hours {run.window.hours:g}")
-    lines.append("")
+    if run.repositories:
+        lines += [*_story_lines(run, store), ""]
     bounded = sum(report.history == "bounded" for report in run.repositories)
     if bounded:
         lines.append(f"Older history of {plural(bounded, 'repository')} is not loaded; use --full for all of it.")
@@ -41,7 +35,16 @@ def summary(run: Run, store: Store) -> str:
     return "\n".join(lines)
 
 
+def _story_lines(run: Run, store: Store) -> list[str]:
+    rows = _stories(run, store)
+    lines = [f"Stories in the window since {when(run.window.start)} (Phoenix):"]
+    lines.append(table(rows[:SHOWN], ("STORY", "COMMITS", "REPOSITORIES", "LAST COMMIT")) if rows else "  none")
+    if len(rows) > SHOWN:
+        lines.append(f"and {len(rows) - SHOWN} more: rc stories --hours {run.window.hours:g}")
+    return lines
+
+
 def _stories(run: Run, store: Store) -> list[tuple[object, ...]]:
     names = [report.name for report in run.repositories]
     found = store.stories(since=run.window.start, repositories=names) if names else iter(())
-    return [(row["story_key"] or _NO_STORY, row["commits"], row["repositories"], when(row["last"])) for row in found]
+    return [(row["story_key"] or NO_STORY, row["commits"], row["repositories"], when(row["last"])) for row in found]

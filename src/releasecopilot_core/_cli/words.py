@@ -14,6 +14,9 @@ import click
 #: Table cells longer than this are cut; `--json` and `--csv` never are.
 WIDEST = 60
 
+#: Stands in a table for commits that belong to none.
+NO_STORY = "(no story)"
+
 
 def table(rows: Iterable[Sequence[object]], header: Sequence[str]) -> str:
     """Return an aligned table with a header line."""

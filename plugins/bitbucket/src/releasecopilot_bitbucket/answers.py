@@ -85,8 +85,13 @@ def _credential_remedy(credential: str) -> str:
 def _scopes(detail: Any) -> str:
     if not isinstance(detail, Mapping):
         return "; check what the credential may do"
-    needed, granted = (", ".join(map(str, detail.get(k) or ())) or "none" for k in ("required", "granted"))
+    needed, granted = (_names(detail.get(key)) for key in ("required", "granted"))
     return f"; needed scope: {needed}; granted: {granted}; create a token with the scope that is missing"
+
+
+def _names(scopes: Any) -> str:
+    found = scopes if isinstance(scopes, list) else [scopes] if scopes else []
+    return ", ".join(" ".join(str(scope).split())[:100] for scope in found) or "none"
 
 
 def _not_found(response: httpx.Response, where: str, said: str, data: Any) -> SourceError:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-from urllib.parse import quote, urljoin
+from urllib.parse import quote
 
 import httpx
 import stamina
@@ -20,6 +20,9 @@ _REDIRECTS = 5
 #: A server that was never reached is not waited for until the deadline: the address is wrong, or it is down.
 _CONNECT_TRIES = 3
 
+#: "Retry-After: 0" and dates gone by would otherwise have us ask as fast as we can.
+_SHORTEST_WAIT = 0.25
+
 Parameters = Sequence[tuple[str, str]]
 
 
@@ -30,7 +33,7 @@ class Api:
     """
 
     def __init__(self, settings: BitbucketSettings) -> None:
-        self._base = settings.api_url.rstrip("/")
+        self._base = str(httpx.URL(settings.api_url)).rstrip("/")
         self._retry_seconds = settings.retry_seconds
         self._credential = settings.credentials.kind
         self._client = httpx.Client(
@@ -86,14 +89,18 @@ class Api:
     # --- one request -----------------------------------------------------------------------------------------
 
     def _address(self, path: str) -> str:
-        if "://" not in path:
-            return f"{self._base}/{path}"
-        if not path.startswith(f"{self._base}/"):
-            # Whoever can forge an answer must not get our credential sent elsewhere.
+        try:
+            url = httpx.URL(path if "://" in path else f"{self._base}/{path}")
+        except httpx.InvalidURL as error:
             raise SourceError(
-                f"an answer points outside {self._base} (to {httpx.URL(path).host!r}); not followed", kind="bad-answer"
+                f"an answer gives an address that is none ({error}); try again later", kind="bad-answer"
+            ) from error
+        # As httpx would send it, so without `..`: whoever can forge an answer must not get our credential sent elsewhere.
+        if not str(url).startswith(f"{self._base}/"):
+            raise SourceError(
+                f"an answer points outside {self._base} (to {url.host!r}); not followed", kind="bad-answer"
             )
-        return path
+        return str(url)
 
     def _send(self, method: str, url: str, parameters: Parameters, form: Parameters | None) -> Mapping[str, Any]:
         deadline = time.monotonic() + self._retry_seconds
@@ -102,7 +109,7 @@ class Api:
                 on=lambda error: _wait(error, deadline),
                 attempts=None,
                 timeout=self._retry_seconds,
-                wait_initial=0.25,
+                wait_initial=_SHORTEST_WAIT,
                 wait_max=5.0,
                 wait_jitter=0.5,
             ):
@@ -156,7 +163,7 @@ class Api:
             self._connected = True
             if response.status_code not in (301, 302, 303, 307, 308):
                 return response
-            url, parameters = self._address(urljoin(str(response.url), response.headers.get("Location", ""))), ()
+            url, parameters = self._address(str(response.url.join(response.headers.get("Location", "")))), ()
             if response.status_code == 303:
                 method, content = "GET", None
         raise SourceError(f"{_shown(url.removeprefix(self._base))}: redirected in a circle", kind="bad-answer")
@@ -188,7 +195,7 @@ def _wait(error: Exception, deadline: float) -> bool | float:
     """Tell stamina whether to ask again, and when the service itself said how long to wait."""
     if not isinstance(error, Again):
         return False
-    if error.wait is None:
+    if error.wait is None or error.wait < _SHORTEST_WAIT:
         return True
     # No use in sleeping through the deadline only to give up then.
     return error.wait if time.monotonic() + error.wait < deadline else False

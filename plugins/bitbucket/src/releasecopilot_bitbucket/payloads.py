@@ -7,16 +7,21 @@ Shapes: commit objects of `/commits` and of webhooks, `/refs/branches`, `/diffst
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from email.utils import parseaddr
 from typing import Any
 
 from releasecopilot_core import Commit, FileChange, Repository
 from releasecopilot_core.errors import SourceError
 
 _SHA = re.compile(r"[0-9a-f]{40}")
-_AUTHOR = re.compile(r"\s*(?P<name>.*?)\s*<(?P<email>[^<>]*)>\s*", re.DOTALL)
+_ADDRESS = re.compile(r"[^\s@<>()]+@[^\s@<>()]+")
+
+#: Shows a value in a message, however long or deeply nested it came.
+_brief = reprlib.Repr()
+_brief.maxstring = _brief.maxother = 80
+_shown = _brief.repr
 
 
 class UnexpectedPayload(SourceError, ValueError):
@@ -38,20 +43,18 @@ def commit_of(payload: Any) -> Commit:
     data = _mapping(payload, "commit")
     sha = data.get("hash")
     if not isinstance(sha, str) or not _SHA.fullmatch(sha):
-        raise UnexpectedPayload(f"commit.hash: expected 40 hexadecimal digits, not {sha!r}")
+        raise UnexpectedPayload(f"commit.hash: expected 40 hexadecimal digits, not {_shown(sha)}")
     author = data.get("author")
-    raw = author.get("raw") if isinstance(author, Mapping) else None
-    raw = raw if isinstance(raw, str) else None
+    raw = _text(author.get("raw")) if isinstance(author, Mapping) else None
     name, email = split_author(raw)
     parents = data.get("parents")
-    message = data.get("message")
     return Commit(
         sha=sha,
         author=raw,
         author_name=name,
         author_email=email,
         date=moment_of(data.get("date")),
-        message=message if isinstance(message, str) else None,
+        message=_text(data.get("message")),
         parents=_parents(parents) if isinstance(parents, list) else None,
     )
 
@@ -61,7 +64,7 @@ def _parents(parents: list[Any]) -> tuple[str, ...]:
     for parent in parents:
         sha = parent.get("hash") if isinstance(parent, Mapping) else None
         if not isinstance(sha, str) or not _SHA.fullmatch(sha):
-            raise UnexpectedPayload(f"commit.parents.hash: expected 40 hexadecimal digits, not {sha!r}")
+            raise UnexpectedPayload(f"commit.parents.hash: expected 40 hexadecimal digits, not {_shown(sha)}")
         shas.append(sha)
     return tuple(shas)
 
@@ -70,11 +73,12 @@ def split_author(raw: str | None) -> tuple[str | None, str | None]:
     """Return name and e-mail of `Name <mail>`; either is `None` when it is not there (`Jenkins`, `<>`)."""
     if raw is None:
         return None, None
-    match = _AUTHOR.fullmatch(raw)
-    if match is None:
-        bare = raw.strip()
-        return (None, bare) if parseaddr(bare)[1] == bare and "@" in bare else (bare or None, None)
-    return match["name"] or None, match["email"].strip() or None
+    text = raw.strip()
+    # No pattern for the whole: people write what they like here, and on long blanks one would take minutes.
+    name, bracket, email = text.removesuffix(">").rpartition("<")
+    if bracket and text.endswith(">") and ">" not in email:
+        return name.strip() or None, email.strip() or None
+    return (None, text) if _ADDRESS.fullmatch(text) else (text or None, None)
 
 
 def moment_of(text: Any) -> datetime | None:
@@ -117,8 +121,7 @@ def file_of(payload: Any) -> FileChange:
 
 
 def _path(side: Any) -> str | None:
-    path = side.get("path") if isinstance(side, Mapping) else None
-    return path if isinstance(path, str) and path else None
+    return (_text(side.get("path")) or None) if isinstance(side, Mapping) else None
 
 
 def _count(value: Any) -> int | None:
@@ -132,19 +135,17 @@ def repository_of(payload: Any, source: str) -> Repository:
         UnexpectedPayload: it has no uuid or full name.
     """
     data = _mapping(payload, "repository")
-    uuid, full_name = data.get("uuid"), data.get("full_name")
-    if not isinstance(uuid, str) or not uuid or not isinstance(full_name, str) or not full_name:
-        raise UnexpectedPayload(f"repository: expected uuid and full_name, not {uuid!r} and {full_name!r}")
+    uuid, full_name = _text(data.get("uuid")), _text(data.get("full_name"))
+    if not uuid or not full_name:
+        raise UnexpectedPayload(f"repository: expected uuid and full_name, not {_shown(uuid)} and {_shown(full_name)}")
     main = data.get("mainbranch")
-    name = main.get("name") if isinstance(main, Mapping) else None
-    updated_on = data.get("updated_on")
     return Repository(
         source=source,
         # The API writes uuids in braces, webhook headers do not.
         uuid=uuid if uuid.startswith("{") else f"{{{uuid}}}",
         full_name=full_name,
-        main_branch=name if isinstance(name, str) else None,
-        updated_on=updated_on if isinstance(updated_on, str) else None,
+        main_branch=_text(main.get("name")) if isinstance(main, Mapping) else None,
+        updated_on=_text(data.get("updated_on")),
     )
 
 
@@ -155,11 +156,16 @@ def branch_of(payload: Any) -> tuple[str, str]:
         UnexpectedPayload: one of them is missing.
     """
     data = _mapping(payload, "branch")
-    name = data.get("name")
+    name = _text(data.get("name"))
     sha = _mapping(data.get("target"), "branch.target").get("hash")
-    if not isinstance(name, str) or not isinstance(sha, str) or not _SHA.fullmatch(sha):
-        raise UnexpectedPayload(f"branch: expected name and target hash, not {name!r} and {sha!r}")
+    if name is None or not isinstance(sha, str) or not _SHA.fullmatch(sha):
+        raise UnexpectedPayload(f"branch: expected name and target hash, not {_shown(name)} and {_shown(sha)}")
     return name, sha
+
+
+def _text(value: Any) -> str | None:
+    """Return a text, `None` for anything else; halves of characters, which JSON can carry, cannot be stored or sent."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else None
 
 
 def _mapping(payload: Any, what: str) -> Mapping[str, Any]:

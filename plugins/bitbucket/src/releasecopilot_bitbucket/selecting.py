@@ -72,7 +72,8 @@ def select_repositories(api: Api, workspace: str, patterns: Sequence[str], *, as
 
 def _slug(workspace: str, pattern: str) -> str:
     """Return a repository's name without the workspace: `acme/api` and `api` are the same."""
-    return pattern.removeprefix(f"{workspace}/")
+    owner, slash, name = pattern.partition("/")
+    return name if slash and owner.lower() == workspace.lower() else pattern
 
 
 def _unknown(workspace: str, name: str, listed: Mapping[str, Repository]) -> str:

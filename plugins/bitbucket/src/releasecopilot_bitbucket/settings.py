@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
 from typing import Literal
 from urllib.parse import urlsplit
@@ -11,8 +10,6 @@ import attrs
 
 from releasecopilot_core import Secret, Settings
 from releasecopilot_core.errors import SettingsError
-
-_log = logging.getLogger(__name__)
 
 
 @attrs.frozen(kw_only=True)
@@ -52,16 +49,25 @@ def _named(_: object, attribute: attrs.Attribute[str], value: str) -> None:
 
 
 def _web_address(_: object, attribute: attrs.Attribute[str], value: str) -> None:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise ValueError(f"{attribute.name} must begin with https:// or http://, not {value!r}")
-    if parts.username or parts.password:
+    if "@" in value:  # before anything that shows the value
         raise ValueError(f"{attribute.name} must not contain a user or password; use credentials")
+    try:
+        parts = urlsplit(value)
+        whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # a bracket that is not closed, a port that is none
+        whole = False
+    if not whole or parts.query or parts.fragment:
+        raise ValueError(f"{attribute.name} must be an address such as {attribute.default}, not {value!r}")
 
 
 def _positive(_: object, attribute: attrs.Attribute[float], value: float) -> None:
     if not 0 < value <= 3600:
         raise ValueError(f"{attribute.name} must be above 0 and at most 3600, not {value:g}")
+
+
+def _hours(_: object, attribute: attrs.Attribute[float], value: float) -> None:
+    if not 0 <= value <= 1_000_000:
+        raise ValueError(f"{attribute.name} must be from 0 (in each scan) to 1,000,000, not {value:g}")
 
 
 @attrs.frozen(kw_only=True)
@@ -83,7 +89,7 @@ class BitbucketSettings:
     concurrency: int = 4
     retry_seconds: float = attrs.field(default=30.0, validator=_positive)
     timeout_seconds: float = attrs.field(default=20.0, validator=_positive)
-    sweep_hours: float = 24.0
+    sweep_hours: float = attrs.field(default=24.0, validator=_hours)
 
     def __attrs_post_init__(self) -> None:
         if not 1 <= self.concurrency <= 32:
@@ -121,9 +127,13 @@ def with_known_secrets(section: BitbucketSettings, origin: str) -> BitbucketSett
     kind = section.credentials.kind
     if kind != "anonymous":
         try:
-            getattr(section.credentials, kind).reveal()
+            secret = getattr(section.credentials, kind).reveal()
         except SettingsError as error:
             raise SettingsError(f"{origin}: bitbucket.credentials.{kind}: {error}") from None
+        if not (secret.isascii() and secret.isprintable()):
+            # A header cannot carry it, and what complains of that would show it.
+            what = "the secret holds a line break or another character that no token has"
+            raise SettingsError(f"{origin}: bitbucket.credentials.{kind}: {what}; write it anew")
     return section
 
 

@@ -11,11 +11,12 @@ import attrs
 
 @attrs.define
 class Answer:
-    """An HTTP answer before it is sent; `body` is JSON unless it is text."""
+    """An HTTP answer before it is sent; `body` is JSON unless it is text. `fields` cuts it down (see `fields.py`)."""
 
     status: int
     body: Any = None
     headers: dict[str, str] = attrs.field(factory=dict)
+    fields: str | None = None
 
     def encoded(self) -> tuple[bytes, str]:
         """Return the body's bytes and content type."""
@@ -34,7 +35,10 @@ class Refused(Exception):
 
 
 def error(status: int, message: str, *, detail: Any = None, data: Any = None) -> Refused:
-    """Return an error in Bitbucket's envelope; `data` comes twice, as recorded (facts 1.7)."""
+    """Return an error in Bitbucket's envelope.
+
+    `data` comes twice, inside and beside `error` (recorded in zarplata/concourse-git-bitbucket-pr-resource, issue 57).
+    """
     inner: dict[str, Any] = {"message": message}
     if detail is not None:
         inner["detail"] = detail
@@ -45,8 +49,32 @@ def error(status: int, message: str, *, detail: Any = None, data: Any = None) ->
     return Refused(Answer(status, body))
 
 
+def bad_request(message: str, fields: Mapping[str, str] | None = None) -> Refused:
+    """Return a 400; `fields` names the parameters that are wrong."""
+    refused = error(400, message)
+    if fields:
+        refused.answer.body["error"]["fields"] = dict(fields)
+    return refused
+
+
+def unauthorized() -> Refused:
+    """Return the 401, in the words that API tokens get since 2025 (gildas/bitbucket-cli, issue 121)."""
+    refused = error(401, "Token is invalid, expired, or not supported for this endpoint.")
+    refused.answer.headers["WWW-Authenticate"] = 'Basic realm="Bitbucket.org HTTP"'
+    return refused
+
+
+def lacks_scope(required: Sequence[str], granted: Sequence[str]) -> Refused:
+    """Return the 403 for a scope that is missing; its detail is an object (gildas/bitbucket-cli, `error-privileges.json`)."""
+    message = "Your credentials lack one or more required privilege scopes."
+    return error(403, message, detail={"required": list(required), "granted": list(granted)})
+
+
 def no_access() -> Refused:
-    """Return the 404 for what is private or does not exist: Bitbucket does not tell the two apart (facts 6.5)."""
+    """Return the 404 for what is private or does not exist.
+
+    Bitbucket does not tell the two apart since October 2022 (badges/shields, issue 8520).
+    """
     return error(
         404,
         "You may not have access to this repository or it no longer exists in this workspace. "
@@ -54,32 +82,28 @@ def no_access() -> Refused:
     )
 
 
+def no_workspace(slug: str) -> Refused:
+    """Return the 404 of a workspace that does not exist; its words are our guess."""
+    return error(404, f"No workspace with identifier '{slug}'.")
+
+
 def no_api() -> Refused:
-    """Return the 404 of an address that nothing answers to."""
+    """Return the 404 of an address that nothing answers to (gildas/bitbucket-cli, `error-noapi.json`)."""
     return error(404, "Resource not found", detail="There is no API hosted at this URL")
 
 
 def commits_gone(shas: Sequence[str]) -> Refused:
-    """Return the 404 for unknown revisions; of several it names only some (facts 1.7)."""
+    """Return the 404 for unknown revisions.
+
+    Of several the service names only some (constructorfabric/insight, `test_unresolvable_heads.py`); here it is the first
+    half, rounded up.
+    """
     named = list(shas)[: (len(shas) + 1) // 2]
     return error(404, "Commit not found", data={"shas": named})
 
 
-def unauthorized() -> Refused:
-    """Return the 401 (facts 6.4)."""
-    refused = error(401, "Token is invalid, expired, or not supported for this endpoint.")
-    refused.answer.headers["WWW-Authenticate"] = 'Basic realm="Bitbucket.org HTTP"'
-    return refused
-
-
-def lacks_scope(required: Sequence[str], granted: Sequence[str]) -> Refused:
-    """Return the 403 for a scope that is missing; its detail is an object (facts 6.5)."""
-    message = "Your credentials lack one or more required privilege scopes."
-    return error(403, message, detail={"required": list(required), "granted": list(granted)})
-
-
 def removed() -> Refused:
-    """Return the 410 of the cross-workspace endpoints (facts 5.1)."""
+    """Return the 410 of the cross-workspace endpoints (Atlassian CHANGE-2770; ktrysmt/go-bitbucket, issue 357)."""
     data = {"announcement_url": "https://developer.atlassian.com/cloud/bitbucket/changelog#CHANGE-2770"}
     return error(
         410,
@@ -89,9 +113,10 @@ def removed() -> Refused:
     )
 
 
-def bad_request(message: str, fields: Mapping[str, str] | None = None) -> Refused:
-    """Return a 400."""
-    refused = error(400, message)
-    if fields:
-        refused.answer.body["error"]["fields"] = dict(fields)
-    return refused
+def broken(status: int) -> Refused:
+    """Return a failure of the service: gateways speak HTML, all else JSON."""
+    if status >= 500:
+        title = f"{status} Service unavailable"
+        html = f"<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>"
+        return Refused(Answer(status, html))
+    return error(status, "Something went wrong")

@@ -1,62 +1,68 @@
-"""The WSGI application: who asks, what is asked, which fault happens, and the answer."""
+"""The WSGI application: what is asked, by whom, which fault happens, and the answer."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hmac
 import json
-import socket
-import struct
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import attrs
-from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
-from . import endpoints
-from .answers import Answer, Refused, lacks_scope, no_access, no_api, removed, unauthorized
-from .faults import Faults, UnknownFault
+from . import commits, diffstat, refs, wire, workspace
+from .answers import Answer, Refused, broken, error, lacks_scope, no_access, no_api, no_workspace, removed, unauthorized
+from .auth import ACCOUNT_SCOPE, REPOSITORY_SCOPE, Accounts
+from .call import Call
+from .faults import Faults, Quota, UnknownFault
 from .fields import partial
-from .git import GitRepository
+from .git import GitError
 from .paging import Contexts
-from .shapes import Shapes
+from .repositories import Repository, Shelf
+from .shapes import Shapes, account
 
 PREFIX = "/2.0"
+ADMIN = "/_sandbox"
 _REPOSITORY = "/repositories/<workspace>/<slug>"
 
 # (rule, kind of request, endpoint)
 _RULES: tuple[tuple[str, str, Callable[..., Answer]], ...] = (
-    ("/user", "user", endpoints.user),
-    ("/user/workspaces", "user", endpoints.user_workspaces),
-    ("/repositories", "repositories", endpoints.gone),
-    ("/repositories/", "repositories", endpoints.gone),
-    ("/workspaces", "repositories", endpoints.gone),
-    ("/repositories/<workspace>", "repositories", endpoints.repositories),
-    (_REPOSITORY, "repository", endpoints.repository),
-    (f"{_REPOSITORY}/commits", "commits", endpoints.commits),
-    (f"{_REPOSITORY}/commits/<path:revision>", "commits", endpoints.commits),
-    (f"{_REPOSITORY}/commit/<revision>", "commit", endpoints.commit),
-    (f"{_REPOSITORY}/refs", "branches", endpoints.all_refs),
-    (f"{_REPOSITORY}/refs/branches", "branches", endpoints.branches),
-    (f"{_REPOSITORY}/refs/branches/<path:name>", "branches", endpoints.branch),
-    (f"{_REPOSITORY}/refs/tags", "tags", endpoints.tags),
-    (f"{_REPOSITORY}/diffstat/<path:spec>", "diffstat", endpoints.diffstat),
-    (f"{_REPOSITORY}/merge-base/<path:spec>", "merge-base", endpoints.merge_base),
+    ("/user", "user", workspace.user),
+    ("/user/workspaces", "user", workspace.user_workspaces),
+    ("/repositories", "repositories", workspace.gone),
+    ("/repositories/", "repositories", workspace.gone),
+    ("/workspaces", "repositories", workspace.gone),
+    ("/workspaces/", "repositories", workspace.gone),
+    ("/workspaces/<workspace>", "repositories", workspace.workspace),
+    ("/repositories/<workspace>", "repositories", workspace.repositories),
+    (_REPOSITORY, "repository", workspace.repository),
+    (f"{_REPOSITORY}/commits", "commits", commits.commits),
+    (f"{_REPOSITORY}/commits/", "commits", commits.commits),
+    (f"{_REPOSITORY}/commits/<path:revision>", "commits", commits.commits),
+    (f"{_REPOSITORY}/commit/<revision>", "commit", commits.commit),
+    (f"{_REPOSITORY}/refs", "branches", refs.all_refs),
+    (f"{_REPOSITORY}/refs/branches", "branches", refs.branches),
+    (f"{_REPOSITORY}/refs/branches/<path:name>", "branches", refs.branch),
+    (f"{_REPOSITORY}/refs/tags", "tags", refs.tags),
+    (f"{_REPOSITORY}/refs/tags/<path:name>", "tags", refs.tag),
+    (f"{_REPOSITORY}/diffstat/<path:spec>", "diffstat", diffstat.diffstat),
+    (f"{_REPOSITORY}/merge-base/<path:spec>", "merge-base", diffstat.merge_base),
+)
+_MAP = Map(
+    [Rule(PREFIX + rule, endpoint=(kind, endpoint), strict_slashes=True) for rule, kind, endpoint in _RULES],
+    merge_slashes=False,
 )
 
 
 @attrs.frozen
 class Served:
-    """One request that was answered: method, path, query, what kind it was, and the status (0: cut off)."""
+    """One request that was answered; `status` 0 if its connection was reset, `time` in seconds since the epoch."""
 
     method: str
     path: str
@@ -67,217 +73,179 @@ class Served:
 
 
 @attrs.define
-class Sandbox:
-    """The application's state; `server.Sandbox` serves it over HTTP."""
+class _Target:
+    """What a request turned out to be about; filled in while it is looked at."""
+
+    kind: str = "unknown"
+    slug: str | None = None
+
+
+@attrs.define
+class Application:
+    """A workspace as a WSGI application. Thread-safe."""
 
     workspace: str
-    folders: list[Path]
-    users: Mapping[str, str]
-    tokens: Sequence[str]
+    shelf: Shelf
+    accounts: Accounts
     faults: Faults = attrs.field(factory=Faults)
     contexts: Contexts = attrs.field(factory=Contexts)
     served: list[Served] = attrs.field(factory=list)
-    on_request: Callable[[Served], None] | None = None
-    _known: dict[str, GitRepository] = attrs.field(factory=dict)
-
-    def repositories(self) -> list[GitRepository]:
-        """Return what is there now: folders may come, go and be renamed while we serve."""
-        found: dict[str, GitRepository] = {}
-        for folder in self.folders:
-            itself = GitRepository.at(folder)
-            children = [itself] if itself else [GitRepository.at(child) for child in _children(folder)]
-            for repository in filter(None, children):
-                kept = self._known.get(str(repository.path))
-                found.setdefault(repository.slug, kept if kept and kept.slug == repository.slug else repository)
-        self._known = {str(repository.path): repository for repository in found.values()}
-        return list(found.values())
+    on_request: Callable[[Served], object] | None = None
+    #: Set when the server is about to stop: nobody waits for a slow answer then.
+    stopping: threading.Event = attrs.field(factory=threading.Event)
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answer one request."""
         request = Request(environ)
-        if request.path.startswith("/_sandbox/"):
+        if request.path.startswith(ADMIN + "/"):
             return self._admin(request)(environ, start_response)
-        record = Served(request.method, request.path, request.query_string.decode(), "unknown", 0, time.time())
+        target = _Target()
+        began = time.time()
         try:
-            kind, slug, answer = self._answered(request)
+            answer = self._answered(request, target)
         except Refused as refused:
-            kind, slug, answer = getattr(refused, "kind", "unknown"), getattr(refused, "slug", None), refused.answer
-        return self._sent(environ, start_response, attrs.evolve(record, kind=kind), slug, answer)
-
-    # --- routing ---------------------------------------------------------------------------------------------
-
-    def _answered(self, request: Request) -> tuple[str, str | None, Answer]:
-        kind, endpoint, values = _route(request)
-        workspace, slug = values.pop("workspace", None), values.pop("slug", None)
-        found = self._found(workspace, slug) if workspace is not None else None
-        slug = found.slug if found else slug
-        try:
-            user = self._user(request)
-            self._refused(kind, slug)
-            if workspace is not None and unquote(workspace) not in self._workspaces():
-                raise no_access()
-            if slug is not None and found is None:
-                raise no_access()
-            call = endpoints.Call(
-                arguments=MultiDict([*request.args.items(multi=True), *request.form.items(multi=True)]),
-                address=request.base_url,
-                shapes=Shapes(request.host_url.rstrip("/") + PREFIX, self.workspace),
-                faults=self.faults,
-                contexts=self.contexts,
-                kind=kind,
-                repositories=self.repositories,
-                found=found,
-                user=user,
-            )
-            answer = endpoint(call, **values)
-        except Refused as refused:
-            refused.kind, refused.slug = kind, slug  # type: ignore[attr-defined]
-            raise
-        return kind, slug, attrs.evolve(answer, body=partial(answer.body, request.args.get("fields")))
-
-    def _workspaces(self) -> tuple[str, ...]:
-        uuid = Shapes("", self.workspace).workspace_object()["uuid"]
-        return (self.workspace, uuid, "{}")
-
-    def _found(self, workspace: str, slug: str | None) -> GitRepository | None:
-        """Return the repository of a slug or a uuid in braces (facts 5)."""
-        if slug is None:
-            return None
-        for repository in self.repositories():
-            if slug.lower() == repository.slug or slug == repository.uuid:
-                return repository
-        return None
-
-    def _user(self, request: Request) -> str | None:
-        """Return who asks: Basic with e-mail and API token, or Bearer (facts 6.1)."""
-        if not self.users and not self.tokens:
-            return None
-        scheme, _, rest = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() == "bearer":
-            for token in self.tokens:
-                if hmac.compare_digest(token.encode(), rest.strip().encode()):
-                    return "token"
-        if scheme.lower() == "basic":
-            email, _, token = _decoded(rest).partition(":")
-            expected = self.users.get(email)
-            if expected is not None and hmac.compare_digest(expected.encode(), token.encode()):
-                return email
-        raise unauthorized()
-
-    def _refused(self, kind: str, slug: str | None) -> None:
-        """Let faults happen that need no look at the repository."""
-        faults = self.faults
-        if slow := faults.get("slow", kind, slug):
-            time.sleep(float(slow))
-        if status := faults.take("status", kind, slug):
-            raise Refused(_broken(int(status)))
-        wait = faults.over_limit(kind, slug)
-        if wait is not None:
-            raise Refused(_limited(wait, faults.get("retry-after", kind, slug) or "absent"))
-        for name, refuse in (("unauthorized", unauthorized), ("missing", no_access), ("removed", removed)):
-            if faults.get(name, kind, slug):
-                raise refuse()
-        if faults.get("forbidden", kind, slug):
-            raise lacks_scope(["read:repository:bitbucket"], ["read:user:bitbucket"])
-
-    # --- sending ---------------------------------------------------------------------------------------------
-
-    def _sent(
-        self, environ: dict[str, Any], start_response: Any, record: Served, slug: str | None, answer: Answer
-    ) -> Iterable[bytes]:
-        body, content_type = answer.encoded()
-        status = answer.status
-        response = Response(body, status=status, headers=answer.headers, content_type=content_type)
-        if status < 300 and self.faults.take("bad-json", record.kind, slug):
-            response.set_data(b'{"values": [' + body[:20] + b"oops")
-        elif status < 300 and self.faults.take("truncate", record.kind, slug):
-            # The length is right and the body is not: what a proxy leaves when it gives up.
-            response.headers["Connection"] = "close"
-            response.response = [body[: len(body) // 2]]
-            response.automatically_set_content_length = False
-            response.headers["Content-Length"] = str(len(body))
-        elif self.faults.take("reset", record.kind, slug):
-            _reset(environ)
-            status = 0
-        response.headers["X-Accepted-OAuth-Scopes"] = "repository"
-        done = attrs.evolve(record, status=status)
+            answer = refused.answer
+        except GitError as gone:
+            # Between two questions somebody collected garbage, or took the folder away.
+            answer = error(404, "Commit not found", detail=str(gone)).answer
+        response, delivery = self._response(answer, target)
+        environ[wire.DELIVERY] = delivery
+        status = 0 if delivery == wire.RESET else response.status_code
+        done = Served(request.method, request.path, request.query_string.decode(), target.kind, status, began)
         self.served.append(done)
         return _Told(response(environ, start_response), lambda: self.on_request and self.on_request(done))
 
+    # --- what is asked, and by whom --------------------------------------------------------------------------
+
+    def _answered(self, request: Request, target: _Target) -> Answer:
+        target.kind, endpoint, values = _route(request)
+        name, slug = values.pop("workspace", None), values.pop("slug", None)
+        found = self.shelf.find(slug) if slug is not None else None
+        target.slug = found.slug if found else slug
+        caller = self.accounts.caller(request.headers.get("Authorization", ""))
+        headers = {"X-Accepted-OAuth-Scopes": _scope(target.kind), **caller.headers, **self._let_faults_happen(target)}
+        if name is not None and name not in (self.workspace, account("workspace", self.workspace)[0], "{}"):
+            raise no_access() if slug is not None else no_workspace(name)
+        if slug is not None and found is None:
+            raise no_access()
+        answer = endpoint(self._call(request, target.kind, caller, found), **values)
+        answer.body = partial(answer.body, request.args.get("fields", answer.fields))
+        answer.headers.update(headers)
+        return answer
+
+    def _call(self, request: Request, kind: str, caller: Any, found: Repository | None) -> Call:
+        return Call(
+            method=request.method,
+            arguments=request.args,
+            form=request.form,
+            address=request.base_url,
+            kind=kind,
+            caller=caller,
+            shapes=Shapes(request.host_url.rstrip("/") + PREFIX, self.workspace, self.accounts.users),
+            shelf=self.shelf,
+            faults=self.faults,
+            contexts=self.contexts,
+            found=found,
+        )
+
+    # --- what goes wrong -------------------------------------------------------------------------------------
+
+    def _let_faults_happen(self, target: _Target) -> dict[str, str]:
+        """Let those faults happen that need no look at the repository; returns the headers of a rate limit."""
+        where = (target.kind, target.slug)
+        if slow := self.faults.get("slow", *where):
+            self.stopping.wait(float(slow))
+        if status := self.faults.take("status", *where):
+            raise broken(int(status))
+        quota = self.faults.quota(*where)
+        if quota is not None and quota.wait is not None:
+            raise Refused(_limited(quota, self.faults.get("retry-after", *where) or "absent"))
+        for name, refuse in (("unauthorized", unauthorized), ("missing", no_access), ("removed", removed)):
+            if self.faults.get(name, *where):
+                raise refuse()
+        if self.faults.get("forbidden", *where):
+            granted, required = sorted(_API_SCOPES.values()), _API_SCOPES[_scope(target.kind)]
+            raise lacks_scope([required], [scope for scope in granted if scope != required])
+        return {} if quota is None else _quota_headers(quota)
+
+    def _response(self, answer: Answer, target: _Target) -> tuple[Response, str]:
+        """Return what leaves, and how."""
+        body, content_type = answer.encoded()
+        delivery, where = wire.WHOLE, (target.kind, target.slug)
+        if answer.status < 300 and self.faults.take("bad-json", *where):
+            body = b'{"values": [' + body[:20] + b"oops"
+        elif answer.status < 300 and self.faults.take("truncate", *where):
+            delivery = wire.CUT
+        elif self.faults.take("reset", *where):
+            delivery = wire.RESET
+        return Response(body, status=answer.status, headers=answer.headers, content_type=content_type), delivery
+
+    # --- administration --------------------------------------------------------------------------------------
+
     def _admin(self, request: Request) -> Response:
-        """`/_sandbox/requests` and `/_sandbox/faults`: look and switch from another process."""
-        _, _, what, *rest = unquote(request.path).split("/", 3)
+        """`/_sandbox/requests` and `/_sandbox/faults`: look and switch from another process on this machine."""
+        if not (request.remote_addr or "").startswith(("127.", "::1", "::ffff:127.")):
+            return _json({"error": "only from this machine"}, 403)
+        what, _, name = unquote(request.path.removeprefix(ADMIN + "/")).partition("/")
         try:
-            if what == "requests":
-                if request.method == "DELETE":
+            match request.method, what, bool(name):
+                case "GET", "requests", False:
+                    return _json([attrs.asdict(served) for served in list(self.served)])
+                case "DELETE", "requests", False:
                     self.served.clear()
-                return _json([attrs.asdict(served) for served in list(self.served)])
-            if what == "faults":
-                if request.method == "PUT":
-                    self.faults.set(rest[0], request.get_data(as_text=True).strip())
-                elif request.method == "DELETE":
-                    self.faults.clear(rest[0] if rest else None)
-                return _json(self.faults.all())
-        except (UnknownFault, IndexError) as error:
-            return _json({"error": str(error)}, 400)
-        return _json({"error": "there are: /_sandbox/requests, /_sandbox/faults"}, 404)
+                    return _json([])
+                case "PUT", "faults", True:
+                    self.faults.set(name, request.get_data(as_text=True).strip() or "1")
+                case "DELETE", "faults", _:
+                    self.faults.clear(name or None)
+                case "GET", "faults", _:
+                    pass
+                case _:
+                    return _json({"error": "there are: GET, DELETE requests; GET, DELETE faults; PUT faults/NAME"}, 404)
+        except UnknownFault as wrong:
+            return _json({"error": str(wrong)}, 400)
+        return _json(self.faults.all())
 
 
 class _Told:
-    """Hands on a body, and tells when all of it was taken."""
+    """Hands on a body, and tells when the server is done with it."""
 
     def __init__(self, parts: Iterable[bytes], done: Callable[[], object]) -> None:
         self._parts = parts
         self._done = done
 
-    def __iter__(self) -> Any:
-        yield from self._parts
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._parts)
 
     def close(self) -> None:
         """Be told by the server that the answer is out."""
         self._done()
 
 
-_MAP = Map(
-    [Rule(PREFIX + rule, endpoint=(kind, endpoint), strict_slashes=True) for rule, kind, endpoint in _RULES],
-    merge_slashes=False,
-)
-
-
 def _route(request: Request) -> tuple[str, Callable[..., Answer], dict[str, Any]]:
     try:
-        (kind, endpoint), values = _MAP.bind_to_environ(request.environ).match()
+        (kind, endpoint), values = _MAP.bind_to_environ(request.environ).match(method="GET")
     except HTTPException:
         raise no_api() from None
-    if request.method != "GET" and not (kind == "commits" and request.method == "POST"):
-        raise Refused(Answer(405, {"type": "error", "error": {"message": f"{request.method} is not allowed"}}))
+    if request.method not in ("GET", "HEAD") and not (kind == "commits" and request.method == "POST"):
+        raise error(405, f"{request.method} is not allowed here")
     return kind, endpoint, dict(values)
 
 
-def _children(folder: Path) -> list[Path]:
-    return sorted(child for child in folder.iterdir() if child.is_dir()) if folder.is_dir() else []
+#: Scope of OAuth and access tokens -> that of API tokens (Atlassian's OpenAPI text).
+_API_SCOPES = {ACCOUNT_SCOPE: "read:user:bitbucket", REPOSITORY_SCOPE: "read:repository:bitbucket"}
 
 
-def _decoded(text: str) -> str:
-    try:
-        return base64.b64decode(text).decode("utf-8", "replace")
-    except (binascii.Error, ValueError):
-        return ""
+def _scope(kind: str) -> str:
+    return ACCOUNT_SCOPE if kind == "user" else REPOSITORY_SCOPE
 
 
-def _broken(status: int) -> Answer:
-    if status >= 500:  # a gateway speaks HTML (facts 9, number 7)
-        return Answer(status, f"<html><head><title>{status}</title></head><body><h1>{status}</h1></body></html>")
-    return Answer(status, {"type": "error", "error": {"message": "Something went wrong"}})
+def _limited(quota: Quota, retry_after: str) -> Answer:
+    """Return a 429: plain text, usually without `Retry-After` (SharpBucket, issue 108).
 
-
-def _limited(wait: float, retry_after: str) -> Answer:
-    """Return a 429: plain text, usually without Retry-After; the reset header counts seconds to go (facts 7)."""
-    headers = {
-        "X-RateLimit-Limit": "1000, 1000;w=3600",
-        "X-RateLimit-Remaining": "0",
-        "X-RateLimit-Reset": str(int(wait) + 1),
-    }
+    Of `Retry-After`, which no page of Atlassian's mentions, both forms are seen (constructorfabric/insight).
+    """
+    headers = _quota_headers(quota)
     kind, _, number = retry_after.partition(":")
     if kind == "seconds":
         headers["Retry-After"] = number
@@ -286,12 +254,13 @@ def _limited(wait: float, retry_after: str) -> Answer:
     return Answer(429, "Rate limit for this resource has been exceeded", headers)
 
 
-def _reset(environ: dict[str, Any]) -> None:
-    connection = environ["werkzeug.socket"]
-    # Without lingering, closing sends a reset instead of an orderly end.
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    connection.shutdown(socket.SHUT_RD)
-    connection.close()
+def _quota_headers(quota: Quota) -> dict[str, str]:
+    """Return the headers of a rate limit as seen in August 2026: `reset` counts seconds to go, it is no time."""
+    return {
+        "X-RateLimit-Limit": f"{quota.limit}, {quota.limit};w={int(quota.window)}",
+        "X-RateLimit-Remaining": str(quota.remaining),
+        "X-RateLimit-Reset": str(int(quota.reset) + 1),
+    }
 
 
 def _json(body: Any, status: int = 200) -> Response:

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
+from typing import IO, TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from .server import Sandbox
+
+
+class BadInput(click.ClickException):
+    """Something that was typed is wrong: one line, without the usage around it."""
+
+    exit_code = 2
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the line on stderr."""
+        click.echo(f"rc sandbox: {self.format_message()}", file=file, err=file is None)
 
 
 @click.group()
@@ -17,7 +32,7 @@ def sandbox() -> None:
 
 
 @sandbox.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PATH…", type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path))
 @click.option("--workspace", default="acme", show_default=True, help="The workspace's slug.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=0, type=click.IntRange(0, 65535), show_default=True, help="Port; 0: any that is free.")
@@ -39,9 +54,10 @@ def serve(
 
     The first line of stdout is the API's address. Without --user and --token anybody may ask.
     """
-    from .faults import UnknownFault
-    from .server import NotARepository, Sandbox
+    from .server import NotARepository, Sandbox, UnknownFault
 
+    for path in paths:
+        _check(path)
     try:
         served = Sandbox(
             *paths,
@@ -52,62 +68,84 @@ def serve(
             port=port,
             faults=dict(_pair(text, "=", "--fault", "NAME=VALUE") for text in faults),
         )
-        if not served.repositories:
-            raise NotARepository(f"{', '.join(map(str, paths))}: no git repository there")
-        served.start()
     except (UnknownFault, NotARepository) as error:
-        raise click.UsageError(str(error)) from None
-    except OSError as error:
-        raise click.UsageError(f"{host}:{port}: cannot listen there ({error.strerror or error})") from None
+        raise BadInput(str(error)) from None
     if verbose:
-        served.on_request(lambda done: click.echo(f"{done.status} {done.method} {done.path}?{done.query}", err=True))
-    click.echo(served.url)
-    click.echo(f"Serving {len(served.repositories)} repositories of workspace {workspace!r}; Ctrl-C ends.", err=True)
-    _wait()
-    served.stop()
+        served.on_request(_print_request)
+    _serve(served, f"{host}:{port}", workspace)
+
+
+def _check(path: Path) -> None:
+    from .repositories import Shelf
+
+    if not path.is_dir():
+        raise BadInput(f"{path}: no such folder; name a git repository, or a folder that holds some")
+    if not Shelf([path]).all():
+        raise BadInput(f"{path}: is no git repository and holds none; make some by `rc sandbox demo PATH`")
 
 
 def _pair(text: str, sign: str, flag: str, form: str) -> tuple[str, str]:
     name, found, value = text.partition(sign)
-    if not (name and found and value):
+    if not (name and found and value) or (sign == ":" and "@" not in name):
         # The text itself may be a secret.
-        raise click.UsageError(f"{flag}: expected {form}")
+        raise BadInput(f"{flag}: expected {form}")
     return name, value
 
 
-def _wait() -> None:
-    """Return on SIGTERM or Ctrl-C."""
+def _serve(served: Sandbox, address: str, workspace: str) -> None:
+    """Serve until SIGTERM or Ctrl-C."""
     ended = threading.Event()
 
     def end(number: int, frame: FrameType | None) -> None:
         ended.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
-    while not ended.wait(0.5):
-        pass
+    previous = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        try:
+            served.start()
+        except OSError as error:
+            raise BadInput(f"{address}: cannot listen there ({error.strerror or error})") from None
+        click.echo(served.url)
+        click.echo(
+            f"Serving {len(served.repositories)} repositories of workspace {workspace!r}; Ctrl-C ends.", err=True
+        )
+        while not ended.wait(0.5):
+            pass
+    finally:
+        served.stop()
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _print_request(done: Any) -> None:
+    query = f"?{done.query}" if done.query else ""
+    click.echo(f"{done.status or 'reset'} {done.method} {done.path}{query}", err=True)
 
 
 @sandbox.command()
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--now", metavar="TIME", help="ISO 8601 time from which dates are counted back.  [default: now]")
+@click.option("--now", metavar="TIME", help="ISO 8601 time from which dates are counted back.  [default: this hour]")
 def demo(path: Path, now: str | None) -> None:
     """Make a small workspace: branches, merges, renames, back-dated and late work, story keys and what looks like one.
 
-    The same --now gives the same commits.
+    The same --now gives the same commits. A folder that holds something else is left alone.
     """
     from .demo import NotOurs, make
 
     try:
         moment = None if now is None else datetime.fromisoformat(now)
     except ValueError:
-        raise click.UsageError(f"--now: {now!r} is not a time such as 2026-11-23T10:00:00-07:00") from None
+        raise BadInput(f"--now: {now!r} is not a time such as 2026-11-23T10:00:00-07:00") from None
     try:
         made = make(path, moment if moment is None or moment.tzinfo else moment.replace(tzinfo=UTC))
     except NotOurs as error:
-        raise click.UsageError(str(error)) from None
+        raise BadInput(str(error)) from None
     except OSError as error:
-        raise click.UsageError(f"{path}: cannot be written ({error.strerror or error})") from None
-    for name, count in made.items():
-        click.echo(f"{name}: {count} commits")
-    click.echo(f"Next: rc sandbox serve {path}")
+        raise BadInput(f"{path}: cannot be written ({error.strerror or error})") from None
+    for repository in made:
+        click.echo(f"{repository.name}: {repository.commits} commits on {', '.join(repository.branches)}")
+    click.echo("\nNext, in one terminal:")
+    click.echo(f"  rc sandbox serve {shlex.quote(str(path))} --port 8090")
+    click.echo("and in another:")
+    click.echo("  rc init --workspace acme --username bot@acme.example --api-url http://127.0.0.1:8090/2.0")
+    click.echo("  BITBUCKET_API_TOKEN=any rc ingest bitbucket-scan --hours 4")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 import threading
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable
 
 import attrs
@@ -18,76 +19,58 @@ class UnknownFault(ValueError):
     """A fault that does not exist, or a value that it cannot have; the message says what is possible."""
 
 
-def _whole(value: str) -> str:
-    if not value.isdigit():
-        raise ValueError("a whole number")
-    return value
-
-
-def _seconds(value: str) -> str:
-    float(value)
-    return value
-
-
-def _status(value: str) -> str:
-    if not re.fullmatch(r"[45]\d\d(:\d+)?", value):
-        raise ValueError("CODE or CODE:COUNT, such as 503:2")
-    return value
-
-
-def _retry_after(value: str) -> str:
-    if not re.fullmatch(r"absent|(seconds|date):\d+", value):
-        raise ValueError("seconds:N, date:N or absent")
-    return value
-
-
-def _shas(value: str) -> str:
-    if not re.fullmatch(r"\*|[0-9a-f]{7,40}(,[0-9a-f]{7,40})*", value):
-        raise ValueError("shas separated by commas")
-    return value
-
-
-def _one_of(*allowed: str) -> Callable[[str], str]:
-    def check(value: str) -> str:
-        if value not in allowed:
-            raise ValueError(" or ".join(allowed))
-        return value
+def _matching(pattern: str, meaning: str) -> Callable[[str], None]:
+    def check(value: str) -> None:
+        if not re.fullmatch(pattern, value, re.ASCII):
+            raise ValueError(meaning)
 
     return check
 
 
-def _any(value: str) -> str:
-    return value
+def _seconds(value: str) -> None:
+    try:
+        right = 0 <= float(value) < math.inf
+    except ValueError:
+        right = False
+    if not right:
+        raise ValueError("seconds")
 
 
-FAULTS: dict[str, Callable[[str], str]] = {
+_whole = _matching(r"\d{1,9}", "a whole number")
+_on = _matching("1", "1")
+_shas = _matching(r"\*|[0-9a-f]{7,64}(,[0-9a-f]{7,64})*", "* or shas, separated by commas")
+
+#: Name -> what checks its value. The README's table explains each.
+FAULTS: dict[str, Callable[[str], None]] = {
     "rate-limit": _whole,
     "rate-window": _seconds,
-    "retry-after": _retry_after,
-    "status": _status,
+    "retry-after": _matching(r"absent|(seconds|date):\d{1,9}", "seconds:N, date:N or absent"),
+    "status": _matching(r"[45]\d\d(:\d{1,9})?", "CODE or CODE:COUNT, such as 503:2"),
     "reset": _whole,
     "slow": _seconds,
     "truncate": _whole,
     "bad-json": _whole,
-    "vanished": _shas,
-    "unauthorized": _one_of("1"),
-    "forbidden": _one_of("1"),
-    "missing": _one_of("1"),
-    "removed": _one_of("1"),
+    "vanished": _matching(r"[^,]+(,[^,]+)*", "shas, separated by commas"),
+    "unauthorized": _on,
+    "forbidden": _on,
+    "missing": _on,
+    "removed": _on,
     "diffstat-555": _shas,
     "no-ancestor": _shas,
-    "next-loop": _one_of("1"),
-    "foreign-next": _any,
+    "next-loop": _on,
+    "foreign-next": _matching(r"https?://\S+", "an address, such as http://elsewhere.example/2.0"),
     "ctx-expiry": _whole,
-    "empty-repository": _one_of("200", "404"),
-    "no-author-user": _one_of("1"),
-    "null-author": _one_of("1"),
-    "order": _one_of("topo-order", "date-order"),
+    "empty-repository": _matching("200|404", "200 or 404"),
+    "no-author-user": _on,
+    "null-author": _on,
+    "order": _matching("topo-order|date-order", "topo-order or date-order"),
 }
 
 
 @attrs.frozen
 class _Fault:
+    """A fault and where it applies; `None` is everywhere."""
+
     name: str
     kind: str | None
     slug: str | None
@@ -97,12 +80,26 @@ def _fault(text: str) -> _Fault:
     name, _, rest = text.partition("@")
     kind, _, slug = rest.partition(":")
     if name not in FAULTS:
-        close = difflib.get_close_matches(name, FAULTS, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(FAULTS)}"
-        raise UnknownFault(f"no fault {name!r}; {hint}")
+        raise UnknownFault(f"no fault {name!r}; {_suggestion(name, FAULTS)}")
     if kind and kind != "*" and kind not in KINDS:
-        raise UnknownFault(f"{text}: no kind of request {kind!r}; there are: {', '.join(KINDS)}")
+        raise UnknownFault(f"{text}: no kind of request {kind!r}; {_suggestion(kind, KINDS)}")
     return _Fault(name, kind if kind and kind != "*" else None, slug or None)
+
+
+def _suggestion(name: str, known: tuple[str, ...] | dict[str, Callable[[str], None]]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known)}"
+
+
+@attrs.frozen
+class Quota:
+    """How a rate limit stands; `wait` is seconds until one more request is served, `None` while there is room."""
+
+    limit: int
+    window: float
+    remaining: int
+    wait: float | None
+    reset: float
 
 
 class Faults:
@@ -111,8 +108,8 @@ class Faults:
     def __init__(self) -> None:
         self._values: dict[_Fault, str] = {}
         self._texts: dict[_Fault, str] = {}
+        self._served: defaultdict[_Fault, deque[float]] = defaultdict(deque)
         self._lock = threading.Lock()
-        self._served: deque[float] = deque()
 
     def set(self, text: str, value: str) -> None:
         """Switch a fault on.
@@ -130,26 +127,30 @@ class Faults:
             self._texts[fault] = text
 
     def clear(self, text: str | None = None) -> None:
-        """Switch one fault off, or all, and forget what a rate limit has counted."""
+        """Switch one fault off, or all, and forget what a rate limit has counted.
+
+        Raises:
+            UnknownFault: there is no such fault.
+        """
+        chosen = None if text is None else _fault(text)
         with self._lock:
-            if text is None:
-                self._values.clear()
-                self._served.clear()
-            else:
-                self._values.pop(_fault(text), None)
+            for fault in [*self._values, *self._served]:
+                if chosen in (None, fault):
+                    self._values.pop(fault, None)
+                    self._served.pop(fault, None)
 
     def all(self) -> dict[str, str]:
-        """Return the faults that are on, as they were given."""
+        """Return the faults that are on, as they were given; of those that happen N times, how many are left."""
         with self._lock:
             return {self._texts[fault]: value for fault, value in self._values.items()}
 
     def get(self, name: str, kind: str, slug: str | None) -> str | None:
         """Return the value of a fault for a request; the most specific one wins."""
         with self._lock:
-            fault = self._matching(name, kind, slug)
+            fault = self._applying(name, kind, slug)
             return None if fault is None else self._values[fault]
 
-    def _matching(self, name: str, kind: str, slug: str | None) -> _Fault | None:
+    def _applying(self, name: str, kind: str, slug: str | None) -> _Fault | None:
         found = [
             fault
             for fault in self._values
@@ -158,9 +159,9 @@ class Faults:
         return max(found, key=lambda fault: (fault.slug is not None, fault.kind is not None), default=None)
 
     def take(self, name: str, kind: str, slug: str | None) -> str | None:
-        """Return the value of a fault that happens only so many times, and count one; `None` when it is used up."""
+        """Return the value of a fault that happens so many times, and count one; `None` when it is used up."""
         with self._lock:
-            fault = self._matching(name, kind, slug)
+            fault = self._applying(name, kind, slug)
             if fault is None:
                 return None
             head, _, count = self._values[fault].rpartition(":")
@@ -171,19 +172,24 @@ class Faults:
                 self._values[fault] = f"{head}:{left}" if head else str(left)
             else:
                 del self._values[fault]
-            return head or "1"
+            return None if left < 0 else head or "1"
 
-    def over_limit(self, kind: str, slug: str | None) -> float | None:
-        """Count a request against the rolling window; returns the seconds to wait when the limit is reached."""
-        limit = self.get("rate-limit", kind, slug)
-        if limit is None:
-            return None
+    def quota(self, kind: str, slug: str | None) -> Quota | None:
+        """Count a request against the rolling window; returns how it stands, `None` without a limit.
+
+        A request that is refused is not counted.
+        """
         window = float(self.get("rate-window", kind, slug) or 3600)
         now = time.monotonic()
         with self._lock:
-            while self._served and self._served[0] <= now - window:
-                self._served.popleft()
-            if len(self._served) < int(limit):
-                self._served.append(now)
+            fault = self._applying("rate-limit", kind, slug)
+            if fault is None:
                 return None
-            return self._served[0] + window - now if self._served else window
+            limit, served = int(self._values[fault]), self._served[fault]
+            while served and served[0] <= now - window:
+                served.popleft()
+            full = len(served) >= limit
+            if not full:
+                served.append(now)
+            reset = served[0] + window - now if served else window
+            return Quota(limit, window, max(0, limit - len(served)), reset if full else None, reset)

@@ -1,4 +1,4 @@
-"""Partial answers: `fields=a,b`, `+x`, `-x` and `*` (facts 1.6)."""
+"""Partial answers: `fields=a,b`, `+x`, `-x` and `*` (the chapter "Partial responses" of Atlassian's OpenAPI text)."""
 
 from __future__ import annotations
 
@@ -8,35 +8,43 @@ Tree = dict[str, Any]
 
 
 def partial(body: Any, fields: str | None) -> Any:
-    """Return what `fields` leaves of a body. A plain list without `next` loses the pagination link, as in real life."""
-    terms = [term.strip() for term in (fields or "").split(",") if term.strip()]
-    if not terms:
-        return body
-    only = [term for term in terms if term[0] not in "+-"]
+    """Return what `fields` leaves of a body.
+
+    A plain list without `next` loses the pagination link, as in real life. `+x` adds nothing here: nothing is held back.
+    """
+    terms = [term.strip() for term in (fields or "").split(",")]
+    only = [term for term in terms if term and term[0] not in "+- "]
     result = _only(body, _tree(only)) if only else body
     for term in terms:
-        if term[0] == "-":
+        if term.startswith("-"):
             result = _without(result, term[1:].split("."))
     return result
 
 
 def _tree(paths: list[str]) -> Tree:
+    """Return the paths as one tree; a path that ends keeps all below it, also when a longer one is named too."""
     tree: Tree = {}
-    for path in paths:
+    for path in sorted(paths, key=lambda path: path.count("."), reverse=True):
         place = tree
-        for key in path.split("."):
+        keys = path.split(".")
+        for key in keys[:-1]:
             place = place.setdefault(key, {})
+        place[keys[-1]] = {}
     return tree
 
 
 def _only(value: Any, tree: Tree) -> Any:
-    if not tree or "*" in tree:
+    if not tree:
         return value
     if isinstance(value, list):
         return [_only(item, tree) for item in value]
     if not isinstance(value, dict):
         return value
-    return {key: _only(inner, tree[key]) for key, inner in value.items() if key in tree}
+    return {
+        key: _only(inner, tree[key] if key in tree else tree["*"])
+        for key, inner in value.items()
+        if key in tree or "*" in tree
+    }
 
 
 def _without(value: Any, path: list[str]) -> Any:
@@ -45,6 +53,6 @@ def _without(value: Any, path: list[str]) -> Any:
     if not isinstance(value, dict):
         return value
     key, *rest = path
-    if key == "*" or (key in value and not rest):
-        return {} if key == "*" else {k: v for k, v in value.items() if k != key}
-    return {k: _without(v, rest) if k == key else v for k, v in value.items()}
+    if not rest:
+        return {} if key == "*" else {name: inner for name, inner in value.items() if name != key}
+    return {name: _without(inner, rest) if key in (name, "*") else inner for name, inner in value.items()}

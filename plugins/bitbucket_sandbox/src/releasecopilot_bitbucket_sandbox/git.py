@@ -5,19 +5,32 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
-import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import attrs
 
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+ORDERS = ("topo-order", "date-order")
 
-# Nobody's configuration may change what we answer, and repositories of other users are served as well.
-_ENVIRONMENT = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "LC_ALL": "C.UTF-8"}
+# Nobody's configuration may change what we answer, and a server started from a git hook must not answer for its repository.
+_ENVIRONMENT = {
+    **{name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "LC_ALL": "C.UTF-8",
+}
+# Repositories of other users are served as well, and a path is a path, whatever characters it has.
+_OPTIONS = ("-c", "safe.directory=*", "-c", "core.quotePath=false", "--literal-pathspecs")
 _COMMIT_FIELDS = "%H%x00%P%x00%ct%x00%an%x00%ae%x00%B"
-_KEPT = 5_000
+_REF_FIELDS = "%(refname)%00%(objectname)%00%(*objectname)%00%(objecttype)%00%(*objecttype)"
+_TAG_FIELDS = "%00%(taggername)%00%(taggeremail:trim)%00%(taggerdate:unix)%00%(contents)"
+_END = "\0\1\n"  # no message holds a NUL
+_COMMITS_KEPT = 5_000
+_LISTINGS_KEPT = 16
 
 
 class GitError(Exception):
@@ -26,7 +39,7 @@ class GitError(Exception):
 
 @attrs.frozen
 class GitCommit:
-    """A commit as git tells it; `date` is the committer's, which is the one that Bitbucket shows."""
+    """A commit as git tells it; `date` is the committer's, in UTC."""
 
     sha: str
     parents: tuple[str, ...]
@@ -37,17 +50,28 @@ class GitCommit:
 
 
 @attrs.frozen
+class Tag:
+    """What an annotated tag says about itself."""
+
+    name: str
+    email: str
+    date: datetime
+    message: str
+
+
+@attrs.frozen
 class Ref:
-    """A branch or tag and the commit that it points to; `tag_object` for annotated tags."""
+    """A branch or tag and the commit that it points to; `tag` for annotated tags."""
 
     name: str
     kind: str
     sha: str
+    tag: Tag | None = None
 
 
 @attrs.frozen
 class Change:
-    """One path of a diff; line counts are 0 for binary files, as Bitbucket counts them."""
+    """One path of a diff; line counts are 0 for binary files."""
 
     status: str
     old_path: str | None
@@ -56,139 +80,133 @@ class Change:
     removed: int
 
 
-@attrs.define
-class GitRepository:
-    """A git repository on this machine, bare or not; `slug` is its name in the workspace.
+@attrs.frozen
+class Selection:
+    """What a listing is of: full shas, so that it is the same for ever."""
 
-    Thread-safe: each question is a git process of its own, but for commits, which never change and are remembered.
-    """
+    include: tuple[str, ...]
+    exclude: tuple[str, ...] = ()
+    path: str | None = None
+    order: str = "topo-order"
 
-    path: Path
-    slug: str
-    _uuid: tuple[float, str] | None = None
-    _commits: dict[str, GitCommit] = attrs.field(factory=dict)
-    _lock: threading.Lock = attrs.field(factory=threading.Lock)
 
-    @classmethod
-    def at(cls, path: Path) -> GitRepository | None:
-        """Return the repository at a path, `None` if there is none."""
-        for candidate in (path / ".git", path):
-            if (candidate / "HEAD").is_file() and (candidate / "objects").is_dir():
-                return cls(candidate, path.resolve().name.removesuffix(".git").lower())
-        return None
+class Git:
+    """One repository's git. Thread-safe: each question is a process of its own; what cannot change is remembered."""
 
-    def git(self, *arguments: str, given: str | None = None) -> str:
-        """Return what a git command prints.
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._commits: dict[str, GitCommit] = {}
+        self._listings: OrderedDict[Selection, bytes] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def run(self, *arguments: str, given: str | None = None) -> str:
+        """Return what a git command prints; bytes that are not UTF-8 are replaced.
 
         Raises:
             GitError: it failed.
         """
-        command = ["git", "-c", "safe.directory=*", "-c", "core.quotePath=false", f"--git-dir={self.path}", *arguments]
+        return self._bytes(*arguments, given=given).decode("utf-8", "replace")
+
+    def _bytes(self, *arguments: str, given: str | None = None) -> bytes:
         done = subprocess.run(
-            command,
-            input=None if given is None else given.encode("utf-8", "surrogateescape"),
+            ["git", *_OPTIONS, f"--git-dir={self.folder}", *arguments],
+            input=None if given is None else given.encode("utf-8", "replace"),
+            stdin=subprocess.DEVNULL if given is None else None,
             capture_output=True,
             env=_ENVIRONMENT,
             check=False,
         )
         if done.returncode:
             raise GitError(done.stderr.decode("utf-8", "replace").strip())
-        # Bitbucket answers in UTF-8; bytes that are none are replaced.
-        return done.stdout.decode("utf-8", "replace")
+        return done.stdout
 
-    @property
-    def uuid(self) -> str:
-        """Return the lasting id, in braces: from `git config sandbox.uuid`, else from the folder itself.
-
-        A renamed folder keeps it, as a renamed repository does.
-        """
-        changed = _changed(self.path / "config")
-        if self._uuid is None or self._uuid[0] != changed:
-            try:
-                text = self.git("config", "--local", "sandbox.uuid").strip().strip("{}")
-            except GitError:
-                status = self.path.stat()
-                text = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{status.st_dev}:{status.st_ino}"))
-            self._uuid = (changed, f"{{{text}}}")
-        return self._uuid[1]
-
-    @property
-    def updated_on(self) -> datetime:
-        """Return when a ref last changed: the newest time of any file that holds refs."""
-        newest = 0.0
-        for name in ("HEAD", "packed-refs"):
-            newest = max(newest, _changed(self.path / name))
-        for folder, _, files in os.walk(self.path / "refs"):
-            newest = max([newest, _changed(Path(folder)), *(_changed(Path(folder, file)) for file in files)])
-        return datetime.fromtimestamp(newest, UTC)
-
-    @property
-    def main_branch(self) -> str | None:
-        """Return the branch that HEAD names, `None` while the repository has no commits."""
-        head = (self.path / "HEAD").read_text(encoding="utf-8", errors="replace").strip()
-        name = head.removeprefix("ref: refs/heads/")
-        if name != head and (
-            (self.path / "refs/heads" / name).is_file() or self.resolve([f"refs/heads/{name}"])[f"refs/heads/{name}"]
-        ):
-            return name
-        branches = self.refs("heads")
-        return branches[0].name if branches else None
+    # --- refs ------------------------------------------------------------------------------------------------
 
     def refs(self, *kinds: str) -> list[Ref]:
-        """Return branches (`heads`) and tags (`tags`), by name, with the commits they point to."""
-        form = "%(refname)%00%(objectname)%00%(*objectname)%00%(objecttype)%00%(*objecttype)"
-        found = []
-        for line in self.git("for-each-ref", f"--format={form}", *(f"refs/{kind}" for kind in kinds)).splitlines():
-            name, sha, peeled, kind, peeled_kind = line.split("\0")
-            if "commit" in (kind, peeled_kind):
-                _, group, short = name.split("/", 2)
-                found.append(Ref(short, "branch" if group == "heads" else "tag", peeled or sha))
-        return found
+        """Return branches (`heads`) and tags (`tags`) that point to commits, by name."""
+        form = _REF_FIELDS + (_TAG_FIELDS if "tags" in kinds else "\0\0\0\0".replace("\0", "%00")) + "%00%01"
+        text = self.run("for-each-ref", f"--format={form}", *(f"refs/{kind}" for kind in kinds))
+        return [ref for record in text.split(_END)[:-1] if (ref := _ref(record))]
 
     def resolve(self, names: Sequence[str]) -> dict[str, str | None]:
         """Return name -> sha of branches, tags, shas and their beginnings; `None` for what does not exist."""
         if not names:
             return {}
         given = "".join(f"{_peeled(name)}\n" for name in names)
-        answers = self.git("cat-file", "--batch-check=%(objectname) %(objecttype)", given=given).splitlines()
+        answers = self.run("cat-file", "--batch-check=%(objectname) %(objecttype)", given=given).split("\n")[:-1]
         return {
             name: answer.split()[0] if answer.endswith(" commit") else None
             for name, answer in zip(names, answers, strict=True)
         }
 
-    def listing(self, include: Iterable[str], exclude: Iterable[str], *, order: str, path: str | None) -> list[str]:
-        """Return shas reachable from `include` and not from `exclude`, children before parents."""
-        given = "".join([*(f"{sha}\n" for sha in include), *(f"^{sha}\n" for sha in exclude)])
-        paths = ["--", path] if path else []
-        return self.git("rev-list", f"--{order}", "--stdin", *paths, given=given).split() if given else []
+    # --- commits ---------------------------------------------------------------------------------------------
+
+    def listing(self, selection: Selection, start: int, count: int) -> tuple[list[str], bool]:
+        """Return `count` shas of a selection, children before parents, and whether there are more behind them.
+
+        git lists all of them once; what it printed is kept as it is, so that a page costs a slice and no list is made
+        of a long history.
+        """
+        printed = self._printed(selection)
+        width = printed.find(b"\n") + 1
+        page = printed[start * width : (start + count) * width].decode().split()
+        return page, (start + count) * width < len(printed)
+
+    def _printed(self, selection: Selection) -> bytes:
+        with self._lock:
+            if selection in self._listings:
+                self._listings.move_to_end(selection)
+                return self._listings[selection]
+        given = "".join([*(f"{sha}\n" for sha in selection.include), *(f"^{sha}\n" for sha in selection.exclude)])
+        paths = ["--", selection.path] if selection.path else []
+        printed = b""
+        if selection.include:
+            printed = self._bytes("rev-list", f"--{selection.order}", "--stdin", *paths, given=given)
+        with self._lock:
+            self._listings[selection] = printed
+            while len(self._listings) > _LISTINGS_KEPT:
+                self._listings.popitem(last=False)
+        return printed
 
     def commits(self, shas: Sequence[str]) -> list[GitCommit]:
-        """Return these commits, in this order."""
-        missing = [sha for sha in dict.fromkeys(shas) if sha not in self._commits]
+        """Return these commits, in this order.
+
+        Raises:
+            GitError: one of them is gone.
+        """
+        with self._lock:
+            found = {sha: commit for sha in shas if (commit := self._commits.get(sha))}
+        missing = [sha for sha in dict.fromkeys(shas) if sha not in found]
         if missing:
-            given = "".join(f"{sha}\n" for sha in missing)
-            text = self.git("log", "--no-walk=unsorted", "-z", "--encoding=UTF-8", f"--format={_COMMIT_FIELDS}", "--stdin",
-                            given=given)  # fmt: skip
+            options = ("--no-walk=unsorted", "-z", "--encoding=UTF-8", f"--format={_COMMIT_FIELDS}", "--stdin")
+            text = self.run("log", *options, given="".join(f"{sha}\n" for sha in missing))
+            new = {commit.sha: commit for commit in _commits(text)}
+            found.update(new)
             with self._lock:
-                if len(self._commits) > _KEPT:
+                if len(self._commits) > _COMMITS_KEPT:
                     self._commits.clear()
-                self._commits.update((commit.sha, commit) for commit in _parsed(text))
-        found = dict(self._commits)
-        lost = [sha for sha in shas if sha not in found]
-        if lost:  # another thread has just cleared them
-            return self.commits(shas)
+                self._commits.update(new)
         return [found[sha] for sha in shas]
 
-    def changes(self, base: str, sha: str, *, renames: bool, paths: Sequence[str]) -> list[Change]:
+    def commit(self, sha: str) -> GitCommit:
+        """Return one commit."""
+        return self.commits([sha])[0]
+
+    # --- differences -----------------------------------------------------------------------------------------
+
+    def changes(
+        self, base: str, sha: str, *, renames: bool = True, whitespace: bool = True, paths: Sequence[str] = ()
+    ) -> list[Change]:
         """Return what `sha` changed against `base`, by path."""
-        options = ["-M"] if renames else ["--no-renames"]
-        text = self.git("diff-tree", "-r", "-z", "--raw", "--numstat", *options, base, sha, "--", *paths)
+        options = ["-M" if renames else "--no-renames", *([] if whitespace else ["-w"])]
+        text = self.run("diff-tree", "-r", "-z", "--raw", "--numstat", "--no-ext-diff", "--no-textconv", *options,
+                        base, sha, "--", *paths)  # fmt: skip
         return list(_changes(text))
 
     def merge_base(self, one: str, other: str) -> str | None:
         """Return the best common ancestor, `None` for unrelated histories."""
         try:
-            return self.git("merge-base", one, other).strip() or None
+            return self.run("merge-base", one, other).strip() or None
         except GitError:
             return None
 
@@ -199,31 +217,44 @@ def _peeled(name: str) -> str:
     return "odd-name-that-is-no-ref" if odd or not name else f"{name}^{{commit}}"
 
 
-def _changed(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except OSError:
-        return 0.0
+def _ref(record: str) -> Ref | None:
+    name, sha, peeled, kind, peeled_kind, tagger, email, seconds, message = record.split("\0")
+    if "commit" not in (kind, peeled_kind):
+        return None  # somebody tagged a file
+    _, group, short = name.split("/", 2)
+    tag = None
+    if kind == "tag":
+        tag = Tag(tagger, email, _moment(seconds), message)
+    return Ref(short, "branch" if group == "heads" else "tag", peeled or sha, tag)
 
 
-def _parsed(text: str) -> Iterable[GitCommit]:
+def _commits(text: str) -> Iterator[GitCommit]:
     fields = text.split("\0")
     # Six fields a commit; -z ends each message with one more NUL.
     for start in range(0, len(fields) - 5, 6):
         sha, parents, seconds, name, email, message = fields[start : start + 6]
-        moment = datetime.fromtimestamp(int(seconds), UTC)
-        yield GitCommit(sha, tuple(parents.split()), moment, name, email, message)
+        yield GitCommit(sha, tuple(parents.split()), _moment(seconds), name, email, message)
+
+
+def _moment(seconds: str) -> datetime:
+    try:
+        return datetime.fromtimestamp(int(seconds), UTC)
+    except (ValueError, OverflowError, OSError):
+        return datetime.fromtimestamp(
+            0, UTC
+        )  # broken tools write dates that are none; the commit is served all the same
 
 
 def _changes(text: str) -> Iterable[Change]:
+    """Read `--raw --numstat -z`: first a status for each path, then its line counts."""
     tokens = iter(text.split("\0"))
     kinds: dict[str, str] = {}
-    statuses: Mapping[str, str] = {"A": "added", "D": "removed", "R": "renamed", "C": "added"}
+    statuses = {"A": "added", "D": "removed", "R": "renamed"}
     for token in tokens:
         if token.startswith(":"):
             letter = token.rsplit(" ", 1)[1][0]
             path = next(tokens)
-            if letter in "RC":
+            if letter == "R":
                 path = next(tokens)
             kinds[path] = statuses.get(letter, "modified")
         elif token:
@@ -236,6 +267,6 @@ def _changes(text: str) -> Iterable[Change]:
                 status,
                 None if status == "added" else old or path,
                 None if status == "removed" else path,
-                int(added) if added != "-" else 0,
-                int(removed) if removed != "-" else 0,
+                0 if added == "-" else int(added),
+                0 if removed == "-" else int(removed),
             )

@@ -1,4 +1,4 @@
-"""Serve the sandbox over HTTP on loopback, from Python or from the command."""
+"""Serve a workspace over HTTP, from Python or from the command."""
 
 from __future__ import annotations
 
@@ -6,28 +6,14 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
-from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+from .app import PREFIX, Application, Served
+from .auth import Accounts
+from .faults import UnknownFault
+from .repositories import NotARepository, Repository, Shelf
+from .wire import Server
 
-from . import app
-from .app import PREFIX, Served
-from .git import GitRepository
-
-__all__ = ["NotARepository", "Sandbox", "Served"]
-
-
-class NotARepository(ValueError):
-    """A path that holds no git repository."""
-
-
-class _Handler(WSGIRequestHandler):
-    protocol_version = "HTTP/1.1"
-    # Headers and body leave in two writes; waiting to join them would cost 40 ms a request.
-    disable_nagle_algorithm = True
-
-    def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002
-        """Write nothing: the command prints requests itself when asked to."""
+__all__ = ["NotARepository", "Sandbox", "Served", "UnknownFault"]
 
 
 class Sandbox:
@@ -35,11 +21,12 @@ class Sandbox:
 
     `paths` are repositories, or folders of repositories that are looked through at each request: what is added,
     renamed or deleted there shows at once. `users` maps e-mail to API token (Basic), `tokens` are accepted as Bearer;
-    with neither, anybody may ask. `url` is the API's base address while it runs.
+    with neither, anybody may ask. `port` 0 is any that is free. All methods may be called from any thread, also while
+    it serves.
 
     Raises:
-        NotARepository: a path holds none.
-        OSError: the address is taken.
+        NotARepository: a path is no folder.
+        UnknownFault: a fault does not exist, or cannot have that value.
     """
 
     def __init__(
@@ -52,15 +39,12 @@ class Sandbox:
         port: int = 0,
         faults: Mapping[str, str] | None = None,
     ) -> None:
-        folders = [Path(path) for path in paths]
-        for folder in folders:
-            if not folder.is_dir():
-                raise NotARepository(f"{folder}: no such folder")
-        self._app = app.Sandbox(workspace=workspace, folders=folders, users=dict(users or {}), tokens=tuple(tokens))
+        self._shelf = Shelf(Path(path) for path in paths)
+        self._app = Application(workspace, self._shelf, Accounts(dict(users or {}), tuple(tokens)))
         for name, value in (faults or {}).items():
             self._app.faults.set(name, value)
         self._host, self._port = host, port
-        self._server: BaseWSGIServer | None = None
+        self._server: Server | None = None
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Sandbox:
@@ -71,33 +55,64 @@ class Sandbox:
         self.stop()
 
     def start(self) -> None:
-        """Serve in a thread of its own."""
-        self._server = make_server(self._host, self._port, self._app, threaded=True, request_handler=_Handler)
-        self._server.daemon_threads = True  # type: ignore[attr-defined]
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-        self._thread.start()
+        """Serve in threads of its own; a second time does nothing.
+
+        Raises:
+            OSError: the address cannot be had.
+        """
+        if self._server is None:
+            self._app.stopping.clear()
+            self._server = Server(self._host, self._port, self._app)
+            self._thread = threading.Thread(
+                target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="sandbox", daemon=True
+            )
+            self._thread.start()
 
     def stop(self) -> None:
-        """Stop serving; a second time does nothing."""
+        """Stop serving, and wait for its threads; a second time does nothing."""
         if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
-            self._server = None
+            self._app.stopping.set()
+            self._server.end()
+            if self._thread is not None:
+                self._thread.join()
+            self._server = self._thread = None
 
     @property
     def url(self) -> str:
-        """Return the base address of the API, without a slash at its end."""
-        if self._server is None:
-            raise RuntimeError("the sandbox is not started")
-        host, port = self._server.server_address[:2]
-        return f"http://{host if isinstance(host, str) else host.decode()}:{port}{PREFIX}"
+        """Return the base address of the API, without a slash at its end.
 
-    # --- looking and switching -------------------------------------------------------------------------------
+        Raises:
+            RuntimeError: it is not started.
+        """
+        if self._server is None:
+            raise RuntimeError("the sandbox is not started; use it in a with statement, or call start()")
+        host = f"[{self._server.server_name}]" if ":" in self._server.server_name else self._server.server_name
+        return f"http://{host}:{self._server.server_port}{PREFIX}"
+
+    # --- what is served --------------------------------------------------------------------------------------
 
     @property
-    def repositories(self) -> list[GitRepository]:
+    def repositories(self) -> list[Repository]:
         """Return the repositories that are served now."""
-        return self._app.repositories()
+        return self._shelf.all()
+
+    def add(self, path: str | Path) -> None:
+        """Serve one more repository, or folder of them.
+
+        Raises:
+            NotARepository: there is no such folder.
+        """
+        self._shelf.add(Path(path))
+
+    def remove(self, slug: str) -> None:
+        """Serve a repository no longer, until it is added again; its folder is left alone.
+
+        Raises:
+            NotARepository: none is served under that name.
+        """
+        self._shelf.remove(slug)
+
+    # --- what was asked --------------------------------------------------------------------------------------
 
     @property
     def requests(self) -> list[Served]:
@@ -108,22 +123,33 @@ class Sandbox:
         """Forget what was asked."""
         self._app.served.clear()
 
-    def set_fault(self, name: str, value: str = "1") -> None:
-        """Switch a fault on: `name`, `name@kind`, `name@kind:slug` (see the README).
+    def on_request(self, callback: Callable[[Served], object] | None) -> None:
+        """Call a function after each answer has been sent, in the thread that sent it; `None` ends that."""
+        self._app.on_request = callback
+
+    # --- what goes wrong -------------------------------------------------------------------------------------
+
+    @property
+    def faults(self) -> dict[str, str]:
+        """Return the faults that are on."""
+        return self._app.faults.all()
+
+    def set_fault(self, name: str, value: str | int | float = "1") -> None:
+        """Switch a fault on: `name`, `name@kind`, `name@kind:slug` or `name@*:slug` (see the README).
+
+        Raises:
+            UnknownFault: there is no such fault, or it cannot have that value.
+        """
+        self._app.faults.set(name, str(value))
+
+    def clear_fault(self, name: str) -> None:
+        """Switch one fault off.
 
         Raises:
             UnknownFault: there is no such fault.
         """
-        self._app.faults.set(name, value)
-
-    def clear_fault(self, name: str) -> None:
-        """Switch one fault off."""
         self._app.faults.clear(name)
 
     def clear_faults(self) -> None:
         """Switch all faults off."""
         self._app.faults.clear()
-
-    def on_request(self, callback: Callable[[Served], None] | None) -> None:
-        """Call a function after each answer has been sent."""
-        self._app.on_request = callback

@@ -1,18 +1,27 @@
-"""JSON objects in the shapes that Bitbucket gives them (facts 1.5, 2, 3, 5)."""
+"""JSON objects in the shapes that Bitbucket gives them.
+
+Taken from payloads that jenkinsci/bitbucket-branch-source-plugin and gildas/bitbucket-cli recorded between 2018 and 2026.
+"""
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Container
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import attrs
 
-from .git import Change, GitCommit, GitRepository, Ref
+from .git import Change, GitCommit, Ref, Tag
+from .repositories import Repository
 
-#: E-mail domains of people without an account: their commits have no `author.user` (facts 1.5).
-NO_ACCOUNT = ("invalid", "noreply.example", "localhost")
+MERGE_STRATEGIES = ["merge_commit", "squash", "fast_forward"]
+
+
+def has_account(email: str, users: Container[str]) -> bool:
+    """Return whether an address belongs to an account: those of `users` do, `noreply` ones and `….invalid` do not."""
+    return email in users or ("@" in email and not email.endswith(".invalid") and "noreply" not in email)
 
 
 @attrs.frozen
@@ -21,15 +30,44 @@ class Shapes:
 
     base: str
     workspace: str
+    users: Container[str] = ()
 
-    def repository_link(self, repository: GitRepository) -> str:
+    @property
+    def web(self) -> str:
+        """Return the address under which pages for people would be."""
+        parts = urlsplit(self.base)
+        return f"{parts.scheme}://{parts.netloc}"
+
+    def repository_link(self, repository: Repository) -> str:
         """Return the address of a repository."""
         return f"{self.base}/repositories/{self.workspace}/{repository.slug}"
 
-    def repository(self, repository: GitRepository) -> dict[str, Any]:
-        """Return a repository object; `mainbranch` is null while it is empty."""
+    # --- workspace and repositories --------------------------------------------------------------------------
+
+    def workspace_object(self) -> dict[str, Any]:
+        """Return the workspace as it stands in a repository."""
+        return {
+            "type": "workspace",
+            "uuid": account("workspace", self.workspace)[0],
+            "slug": self.workspace,
+            "name": self.workspace,
+            "links": {
+                "self": {"href": f"{self.base}/workspaces/{self.workspace}"},
+                "html": {"href": f"{self.web}/{self.workspace}/"},
+                "avatar": {"href": f"{self.web}/workspaces/{self.workspace}/avatar/"},
+            },
+        }
+
+    def repository(self, repository: Repository, *, caller: str | None = None) -> dict[str, Any]:
+        """Return a repository object; `mainbranch` is null while it is empty.
+
+        The clone address carries the caller's name as user information, as the recorded ones do. `size` is left at 0.
+        """
         main = repository.main_branch
         link = self.repository_link(repository)
+        workspace = self.workspace_object()
+        owner = f"{quote(caller.partition('@')[0])}@" if caller else ""
+        rest = ("watchers", "commits", "pullrequests", "forks", "downloads", "hooks")
         return {
             "type": "repository",
             "uuid": repository.uuid,
@@ -39,105 +77,154 @@ class Shapes:
             "scm": "git",
             "is_private": True,
             "mainbranch": None if main is None else {"type": "branch", "name": main},
-            "workspace": self.workspace_object(),
+            "workspace": workspace,
+            "owner": {"type": "team", "display_name": self.workspace, "uuid": workspace["uuid"]},
             "parent": None,
             "description": "",
             "language": "",
+            "website": "",
+            "size": 0,
+            "has_issues": False,
+            "has_wiki": False,
+            "fork_policy": "no_public_forks",
+            "created_on": microseconds(repository.created_on),
             "updated_on": microseconds(repository.updated_on),
             "links": {
-                "self": {"href": link},
-                "commits": {"href": f"{link}/commits"},
+                **self._repository_links(repository),
+                **{name: {"href": f"{link}/{name}"} for name in rest},
                 "branches": {"href": f"{link}/refs/branches"},
+                "tags": {"href": f"{link}/refs/tags"},
+                "source": {"href": f"{link}/src"},
+                "clone": [
+                    {"name": "https", "href": f"https://{owner}bitbucket.org/{self.workspace}/{repository.slug}.git"},
+                    {"name": "ssh", "href": f"git@bitbucket.org:{self.workspace}/{repository.slug}.git"},
+                ],
             },
         }
 
-    def workspace_object(self) -> dict[str, Any]:
-        """Return the workspace as it stands in a repository."""
+    def _repository_links(self, repository: Repository) -> dict[str, Any]:
         return {
-            "type": "workspace",
-            "uuid": account("workspace", self.workspace)[0],
-            "slug": self.workspace,
-            "name": self.workspace,
-            "links": {"self": {"href": f"{self.base}/workspaces/{self.workspace}"}},
+            "self": {"href": self.repository_link(repository)},
+            "html": {"href": f"{self.web}/{self.workspace}/{repository.slug}"},
+            "avatar": {"href": f"{self.web}/ravatar/{quote(repository.uuid)}?ts=default"},
         }
 
-    def commit(self, repository: GitRepository, commit: GitCommit, *, author: str = "as it is") -> dict[str, Any]:
-        """Return a commit object; `author` may be `without user` or `null`, as some real ones are."""
-        link = f"{self.repository_link(repository)}/commit/{commit.sha}"
+    def user(self, email: str | None, name: str | None = None) -> dict[str, Any]:
+        """Return an account; without e-mail, that of an access token's bot. There is no `username` since 2019."""
+        uuid_, account_id = account("user", email or self.workspace)
+        shown = name or (email or f"{self.workspace} bot").partition("@")[0]
+        return {
+            "type": "user",
+            "display_name": shown,
+            "nickname": shown,
+            "account_id": account_id,
+            "uuid": uuid_,
+            "links": {
+                "self": {"href": f"{self.base}/users/{quote(uuid_)}"},
+                "avatar": {"href": f"{self.web}/avatar/{quote(uuid_)}"},
+                "html": {"href": f"{self.web}/{quote(uuid_)}/"},
+            },
+        }
+
+    # --- commits ---------------------------------------------------------------------------------------------
+
+    def commit(self, repository: Repository, commit: GitCommit, *, author: str = "as it is") -> dict[str, Any]:
+        """Return a commit object; `author` may be `without user` or `null`, as some real ones are.
+
+        `date` is the committer's: Jenkins' plugin maps Data Center's `committerTimestamp` to it (pull request 1021), and
+        after a rebase three recorded commits share one second (`commit_created.json`). The author's date is not told.
+        """
+        return {
+            **self._bare_commit(repository, commit, author),
+            "summary": rendered(commit.message),
+            "rendered": {"message": rendered(commit.message)},
+        }
+
+    def _bare_commit(self, repository: Repository, commit: GitCommit, author: str = "as it is") -> dict[str, Any]:
+        link = self.repository_link(repository)
+        own = f"{link}/commit/{commit.sha}"
         return {
             "type": "commit",
             "hash": commit.sha,
             "date": seconds(commit.date),
             "author": None if author == "null" else self.author(commit, with_user=author != "without user"),
             "message": commit.message,
-            "summary": rendered(commit.message),
-            "rendered": {"message": rendered(commit.message)},
             "parents": [
-                {
-                    "type": "commit",
-                    "hash": sha,
-                    "links": {"self": {"href": f"{self.repository_link(repository)}/commit/{sha}"}},
-                }
-                for sha in commit.parents
+                {"type": "commit", "hash": sha, "links": self._commit_links(repository, sha)} for sha in commit.parents
             ],
-            "links": {"self": {"href": link}, "statuses": {"href": f"{link}/statuses"}},
+            "links": {
+                **self._commit_links(repository, commit.sha),
+                "diff": {"href": f"{link}/diff/{commit.sha}"},
+                "patch": {"href": f"{link}/patch/{commit.sha}"},
+                **{name: {"href": f"{own}/{name}"} for name in ("approve", "comments", "statuses")},
+            },
             "repository": {
                 "type": "repository",
                 "full_name": f"{self.workspace}/{repository.slug}",
                 "name": repository.slug,
                 "uuid": repository.uuid,
-                "links": {"self": {"href": self.repository_link(repository)}},
+                "links": self._repository_links(repository),
             },
         }
 
-    def author(self, commit: GitCommit, *, with_user: bool) -> dict[str, Any]:
-        """Return an author; the key `user` is absent for people without an account."""
-        author: dict[str, Any] = {"type": "author", "raw": f"{commit.name} <{commit.email}>"}
-        if with_user and "@" in commit.email and not commit.email.endswith(NO_ACCOUNT):
-            uuid_, account_id = account("user", commit.email)
-            author["user"] = {
-                "type": "user",
-                "display_name": commit.name,
-                "nickname": commit.name,
-                "account_id": account_id,
-                "uuid": uuid_,
-                "links": {"self": {"href": f"{self.base}/users/{quote(uuid_)}"}},
-            }
+    def _commit_links(self, repository: Repository, sha: str) -> dict[str, Any]:
+        return {
+            "self": {"href": f"{self.repository_link(repository)}/commit/{sha}"},
+            "html": {"href": f"{self.web}/{self.workspace}/{repository.slug}/commits/{sha}"},
+        }
+
+    def author(self, person: GitCommit | Tag, *, with_user: bool = True) -> dict[str, Any]:
+        """Return an author; for people without an account the key `user` is absent, not null."""
+        author: dict[str, Any] = {"type": "author", "raw": f"{person.name} <{person.email}>"}
+        if with_user and has_account(person.email, self.users):
+            author["user"] = self.user(person.email, person.name)
         return author
 
-    def ref(self, repository: GitRepository, ref: Ref, commit: GitCommit) -> dict[str, Any]:
+    # --- refs ------------------------------------------------------------------------------------------------
+
+    def ref(self, repository: Repository, ref: Ref, target: GitCommit) -> dict[str, Any]:
         """Return a branch or tag object; link addresses hold the name unencoded, as Bitbucket's do."""
-        target = self.commit(repository, commit)
-        for heavy in ("summary", "rendered"):
-            del target[heavy]
+        link = self.repository_link(repository)
         plural = "branches" if ref.kind == "branch" else "tags"
         value = {
             "type": ref.kind,
             "name": ref.name,
-            "target": target,
-            "links": {"self": {"href": f"{self.repository_link(repository)}/refs/{plural}/{ref.name}"}},
+            "target": self._bare_commit(repository, target),
+            "links": {
+                "self": {"href": f"{link}/refs/{plural}/{ref.name}"},
+                "commits": {"href": f"{link}/commits/{ref.name}"},
+                "html": {"href": f"{self.web}/{self.workspace}/{repository.slug}/branch/{ref.name}"},
+            },
         }
         if ref.kind == "branch":
-            value["merge_strategies"] = ["merge_commit", "squash", "fast_forward"]
-            value["default_merge_strategy"] = "merge_commit"
-        return value
+            return {**value, "merge_strategies": MERGE_STRATEGIES, "default_merge_strategy": "merge_commit"}
+        tag = ref.tag
+        return {
+            **value,
+            "message": tag.message if tag else None,
+            "date": seconds(tag.date) if tag else None,
+            "tagger": self.author(tag) if tag else None,
+        }
 
-    def change(self, repository: GitRepository, change: Change) -> dict[str, Any]:
+    # --- differences -----------------------------------------------------------------------------------------
+
+    def change(self, repository: Repository, change: Change, old: str, new: str) -> dict[str, Any]:
         """Return one entry of a diffstat: `old` is null for added paths, `new` for removed ones."""
-
-        def side(path: str | None) -> dict[str, Any] | None:
-            if path is None:
-                return None
-            return {"type": "commit_file", "path": path, "escaped_path": quote(path)}
-
         return {
             "type": "diffstat",
             "status": change.status,
             "lines_added": change.added,
             "lines_removed": change.removed,
-            "old": side(change.old_path),
-            "new": side(change.new_path),
+            "old": self._file(repository, old, change.old_path),
+            "new": self._file(repository, new, change.new_path),
         }
+
+    def _file(self, repository: Repository, sha: str, path: str | None) -> dict[str, Any] | None:
+        if path is None:
+            return None
+        escaped = quote(path)
+        link = f"{self.repository_link(repository)}/src/{sha}/{escaped}"
+        return {"type": "commit_file", "path": path, "escaped_path": escaped, "links": {"self": {"href": link}}}
 
 
 def account(kind: str, name: str) -> tuple[str, str]:
@@ -147,16 +234,16 @@ def account(kind: str, name: str) -> tuple[str, str]:
 
 
 def rendered(text: str) -> dict[str, str]:
-    """Return a text as Bitbucket renders it, roughly."""
-    escaped = text.replace("&", "&amp;").replace("<", "&lt;")
+    """Return a text as Bitbucket renders it, roughly: one paragraph, whatever the Markdown in it says."""
+    escaped = text.strip().replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return {"type": "rendered", "raw": text, "markup": "markdown", "html": f"<p>{escaped}</p>"}
 
 
 def seconds(moment: datetime) -> str:
-    """Return a commit's date: whole seconds, and always `+00:00` (facts 1.3)."""
+    """Return a commit's date: whole seconds, and always `+00:00` (codecov/shared, cassettes compared with git)."""
     return moment.isoformat(timespec="seconds")
 
 
 def microseconds(moment: datetime) -> str:
-    """Return a repository's date: microseconds (facts 9, number 24)."""
+    """Return a repository's date: microseconds, `+00:00`."""
     return moment.isoformat(timespec="microseconds")

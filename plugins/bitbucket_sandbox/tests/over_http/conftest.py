@@ -1,0 +1,187 @@
+"""Real git repositories, a real server over them, and a client that asks it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from releasecopilot_bitbucket_sandbox.server import Sandbox
+
+ENVIRONMENT = {
+    **{name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "LC_ALL": "C.UTF-8",
+}
+ANN = "Ann Archer <ann@acme.example>"
+Files = Mapping[str, str | bytes | None]
+
+
+class Repository:
+    """A bare git repository that a test fills, and the oracle that it is asked about."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.seconds = 1_700_000_000
+        command = ["git", "init", "--quiet", "--bare", "--initial-branch=main", "--template=", str(path)]
+        subprocess.run(command, check=True, env=ENVIRONMENT)
+
+    def git(self, *arguments: str, given: bytes | None = None) -> str:
+        """Return what git prints."""
+        command = ["git", f"--git-dir={self.path}", *arguments]
+        done = subprocess.run(command, input=given, check=True, capture_output=True, env=ENVIRONMENT)
+        return done.stdout.decode("utf-8", "replace")
+
+    def lines(self, *arguments: str) -> list[str]:
+        """Return the lines that git prints."""
+        return self.git(*arguments).splitlines()
+
+    def commit(
+        self,
+        message: str | bytes = "A change\n",
+        files: Files | None = None,
+        *,
+        branch: str = "main",
+        parents: Sequence[str] | None = None,
+        author: str = ANN,
+        written: str | None = None,
+        date: str | None = None,
+    ) -> str:
+        """Add a commit to a branch and return its sha; `parents` default to the branch's head."""
+        self.seconds += 60
+        stamp = date or f"{self.seconds} +0000"
+        text = message if isinstance(message, bytes) else message.encode()
+        parts = [f"commit refs/heads/{branch}\nmark :1\n".encode()]
+        parts.append(f"author {author} {written or stamp}\ncommitter {author} {stamp}\n".encode())
+        parts.append(b"data %d\n%s\n" % (len(text), text))
+        if parents is None:
+            head = self.lines("for-each-ref", "--format=%(objectname)", f"refs/heads/{branch}")
+            parents = head
+        for number, parent in enumerate(parents):
+            parts.append(f"{'merge' if number else 'from'} {parent}\n".encode())
+        for path, content in (files or {}).items():
+            parts.append(_change(path, content))
+        return self.git(
+            "fast-import", "--quiet", "--force", "--cat-blob-fd=1", given=b"".join(parts) + b"\nget-mark :1\n"
+        ).strip()
+
+    def set_ref(self, name: str, sha: str) -> None:
+        """Point a ref, such as `refs/tags/v1`, to something."""
+        self.git("update-ref", name, sha)
+
+    def drop_ref(self, name: str) -> None:
+        """Delete a ref."""
+        self.git("update-ref", "-d", name)
+
+    def collect_garbage(self) -> None:
+        """Delete what nothing leads to."""
+        self.git("prune", "--expire=now")
+        self.git("-c", "gc.reflogExpire=now", "gc", "--quiet", "--prune=now")
+
+
+def _change(path: str, content: str | bytes | None) -> bytes:
+    quoted = '"' + path.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t") + '"'
+    if content is None:
+        return f"D {quoted}\n".encode()
+    data = content if isinstance(content, bytes) else content.encode()
+    return f"M 100644 inline {quoted}\n".encode() + b"data %d\n%s\n" % (len(data), data)
+
+
+class Api:
+    """A running sandbox, and a client for it; paths are below the repository `api` unless they start with a slash."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.sandbox = sandbox
+        self.client = httpx.Client(timeout=20, trust_env=False)
+
+    def address(self, path: str) -> str:
+        """Return the full address of a path."""
+        if path.startswith("http"):
+            return path
+        return self.sandbox.url + (path if path.startswith("/") else f"/repositories/acme/api/{path}".rstrip("/"))
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        """Ask for a path."""
+        return self.client.get(self.address(path), **options)
+
+    def post(self, path: str, **options: Any) -> httpx.Response:
+        """Send a form."""
+        return self.client.post(self.address(path), **options)
+
+    def json(self, path: str, /, **params: Any) -> Any:
+        """Return the JSON of a path that is answered with 200."""
+        answer = self.get(path, params=params or None)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def values(self, path: str, /, **params: Any) -> list[Any]:
+        """Return the values of all pages."""
+        page = self.json(path, **params)
+        found = list(page["values"])
+        while "next" in page:
+            page = self.json(page["next"])
+            found += page["values"]
+        return found
+
+    def hashes(self, path: str = "commits", /, **params: Any) -> list[str]:
+        """Return the shas of all pages of a listing of commits."""
+        return [value["hash"] for value in self.values(path, **params)]
+
+
+@pytest.fixture
+def new_repository(tmp_path: Path) -> Callable[..., Repository]:
+    """Make empty repositories below the folder that is served."""
+
+    def make(name: str = "api") -> Repository:
+        folder = tmp_path / "workspace"
+        folder.mkdir(exist_ok=True)
+        return Repository(folder / f"{name}.git")
+
+    return make
+
+
+@pytest.fixture
+def repository(new_repository: Callable[..., Repository]) -> Repository:
+    """Give an empty repository that is served as `api`."""
+    return new_repository()
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., Api]]:
+    """Serve the folder of repositories, or other paths."""
+    running: list[Api] = []
+
+    def start(*paths: Path, **options: Any) -> Api:
+        (tmp_path / "workspace").mkdir(exist_ok=True)
+        sandbox = Sandbox(*(paths or (tmp_path / "workspace",)), **options)
+        sandbox.start()
+        running.append(Api(sandbox))
+        return running[-1]
+
+    yield start
+    for api in running:
+        api.client.close()
+        api.sandbox.stop()
+
+
+@pytest.fixture
+def api(repository: Repository, serve: Callable[..., Api]) -> Api:
+    """Serve the repository `api` to anybody."""
+    return serve()
+
+
+@pytest.fixture
+def repository_at() -> Callable[[Path], Repository]:
+    """Make empty repositories anywhere."""
+    return Repository
+
+
+@pytest.fixture
+def git_environment() -> dict[str, str]:
+    """Give an environment in which nobody's settings for git count."""
+    return dict(ENVIRONMENT)

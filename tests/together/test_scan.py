@@ -1,0 +1,426 @@
+"""Scans of the sandbox over HTTP, with git as the oracle."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from releasecopilot_core.errors import UnknownNameError, UsageError
+
+
+def document(run: Any) -> dict[str, Any]:
+    return dict(json.loads(Path(run.artifact).read_text(encoding="utf-8")))
+
+
+def kinds(workspace: Any) -> dict[str, int]:
+    """Count the requests by kind, and forget them."""
+    counted: dict[str, int] = {}
+    for served in workspace.sandbox.requests:
+        counted[served.kind] = counted.get(served.kind, 0) + 1
+    workspace.sandbox.clear_requests()
+    return counted
+
+
+def test_whole_path(workspace: Any) -> None:
+    """Commits, parents, dates, authors, files and keys are git's own."""
+    api = workspace.add("api")
+    first = api.commit("main", "RC-1 Begin\n\nUTF-8 all the way", hours_ago=3, files={"a.txt": "1\n", "ü ö.txt": "x"})
+    second = api.commit("main", "Change", hours_ago=2, files={"a.txt": "2\n", "ü ö.txt": None})
+    side = api.commit("feature/RC-12_fix", "Work", hours_ago=1.5, parents=[second], files={"b.txt": "b"})
+    merge = api.commit("main", "Merge", hours_ago=1, parents=[second, side], files={"b.txt": "b"})
+    run = workspace.scan()
+    assert (run.status, run.new, run.listed) == ("complete", 4, 4)
+    assert workspace.stored() == {first, second, side, merge}
+    for sha in workspace.stored():
+        assert workspace.files(sha) == api.files(sha)
+    parents = workspace.rows(f"SELECT parent FROM commit_parents WHERE sha = '{merge}' ORDER BY position")
+    assert parents == [(second,), (side,)]
+    assert workspace.rows(
+        f"SELECT lines_added, lines_removed FROM commit_files WHERE sha = '{second}' AND path = 'a.txt'"
+    ) == [(1, 1)]
+    keys = {(e["hash"], key) for e in document(run)["payload"] for key in e["story_keys"]}
+    assert keys == {(first, "RC-1")}
+
+
+def test_branch_names_speak_for_their_own_commits(workspace: Any) -> None:
+    """A feature's commits get its story, and main's, merged into it, do not."""
+    api = workspace.add("api")
+    base = api.commit("main", "base")
+    own = api.commit("feature/RC-12_fix", "work", parents=[base])
+    other = api.commit("main", "other work")
+    merge = api.commit("feature/RC-12_fix", "merge main", parents=[own, other])
+    workspace.scan()
+    assert set(workspace.rows("SELECT sha, story_key, origin FROM commit_story_keys")) == {
+        (own, "RC-12", "branch"),
+        (merge, "RC-12", "branch"),
+    }
+
+
+def test_second_scan_of_a_quiet_workspace_costs_one_request(workspace: Any) -> None:
+    """The workspace's list tells that nothing moved; the window's commits are seen again without asking."""
+    for slug in ("api", "web", "tools"):
+        workspace.add(slug).commit("main", "RC-1")
+    workspace.scan()
+    kinds(workspace)
+    run = workspace.scan()
+    assert kinds(workspace) == {"repositories": 1}
+    assert (run.status, run.new, run.listed, run.refreshed) == ("complete", 0, 0, 3)
+    assert sorted(run.story_keys) == ["RC-1"]
+
+
+def test_late_push_of_old_work_is_found(workspace: Any) -> None:
+    """Dates do not decide: work of last year, pushed now, is new, and outside the window."""
+    api = workspace.add("api")
+    api.commit("main", "base", hours_ago=2)
+    workspace.scan()
+    late = api.commit("feature/late", "RC-7 old work", hours_ago=24 * 365)
+    run = workspace.scan(hours=4)
+    (entry,) = [entry for entry in document(run)["payload"] if entry["hash"] == late]
+    assert (entry["new"], entry["in_window"], entry["files_status"], entry["story_keys"]) == (
+        True,
+        False,
+        "known",
+        ["RC-7"],
+    )
+
+
+def test_first_contact_is_bounded_and_deepened(workspace: Any) -> None:
+    """A window of 4 hours on a long history costs few requests and says what is not loaded; --full loads it."""
+    api = workspace.add("api")
+    shas = api.history("main", [float(n) / 2 for n in range(900, 0, -1)])
+    run = workspace.scan(hours=4.2)
+    cost = kinds(workspace)
+    assert document(run)["repositories"][0]["history"] == "bounded"
+    assert cost["commits"] == 3
+    assert cost["diffstat"] == 8
+    assert run.status == "complete"
+    assert workspace.stored() == set(shas[-300:])
+    wider = workspace.scan(hours=60.2)
+    assert kinds(workspace)["diffstat"] == 112
+    assert wider.new == 0
+    full = workspace.scan(full=True, files="none")
+    assert workspace.stored() == set(shas)
+    assert document(full)["repositories"][0]["history"] == "complete"
+
+
+def test_force_push_and_garbage_collection(workspace: Any) -> None:
+    """The old head is gone from the service: the scan goes on from what is stored, and nothing is deleted."""
+    api = workspace.add("api")
+    shas = api.history("main", [3.0, 2.9, 2.8, 2.7, 2.6, 2.5])
+    workspace.scan()
+    api.set("main", shas[1])
+    api.collect_garbage()
+    new = api.commit("main", "rewritten")
+    run = workspace.scan()
+    assert (run.status, run.listed, run.new) == ("complete", 1, 1)
+    assert workspace.stored() == {*shas, new}
+    assert document(run)["repositories"][0]["heads_after"]["main"] == new
+
+
+def test_deleted_and_recreated_branches(workspace: Any) -> None:
+    """A branch that is gone from the listing is marked, and lives again when it comes back."""
+    api = workspace.add("api")
+    base = api.commit("main", "base")
+    api.commit("feature/x", "work", parents=[base])
+    workspace.scan()
+    api.delete("feature/x")
+    workspace.scan()
+    assert workspace.rows("SELECT branch FROM heads WHERE deleted_at IS NULL") == [("main",)]
+    again = api.commit("feature/x", "other work", parents=[base])
+    workspace.scan()
+    assert ("feature/x", again) in workspace.rows("SELECT branch, sha FROM heads WHERE deleted_at IS NULL")
+
+
+def test_renamed_repository_stays_the_same(workspace: Any) -> None:
+    """The uuid is the identity: one row changes its name, and nothing is new."""
+    api = workspace.add("api")
+    api.commit("main", "base")
+    workspace.scan()
+    shutil.move(workspace.repositories / "api.git", workspace.repositories / "core.git")
+    run = workspace.scan()
+    assert (run.status, run.new) == ("complete", 0)
+    assert workspace.rows("SELECT full_name FROM repositories") == [("acme/core",)]
+
+
+def test_fork_shares_commits_and_keeps_its_own_links(workspace: Any) -> None:
+    """The same sha in two repositories is one commit, with an entry for each."""
+    api = workspace.add("api")
+    sha = api.commit("main", "RC-1 shared")
+    shutil.copytree(workspace.repositories / "api.git", workspace.repositories / "fork.git")
+    run = workspace.scan()
+    assert [(e["hash"], e["repository"]) for e in document(run)["payload"]] == [(sha, "acme/api"), (sha, "acme/fork")]
+    assert len(workspace.rows("SELECT * FROM commits")) == 1
+
+
+def test_empty_repository_is_complete(workspace: Any) -> None:
+    """Whether an empty repository answers 200 or 404, there is nothing to miss."""
+    workspace.add("empty")
+    for answer in ("200", "404"):
+        workspace.sandbox.set_fault("empty-repository", answer)
+        assert workspace.scan().status == "complete"
+
+
+def test_failed_repository_does_not_stop_the_others(workspace: Any) -> None:
+    """One that is out of reach is reported by name with what to do; the rest is complete."""
+    for slug in ("api", "locked", "web"):
+        workspace.add(slug).commit("main", "RC-1")
+    workspace.sandbox.set_fault("forbidden@branches:locked", "1")
+    run = workspace.scan()
+    assert (run.status, run.new) == ("partial", 2)
+    assert {r.name: r.status for r in run.repositories} == {
+        "acme/api": "complete", "acme/locked": "failed", "acme/web": "complete",
+    }  # fmt: skip
+    assert "needed scope: read:repository:bitbucket" in run.problems[0].message
+    workspace.sandbox.clear_faults()
+    assert (workspace.scan().status, len(workspace.rows("SELECT * FROM commit_branches"))) == ("complete", 3)
+
+
+def test_files_that_fail_are_owed_and_fetched_next_time(workspace: Any) -> None:
+    """A file list that cannot be had now makes the run partial, and costs nothing twice."""
+    api = workspace.add("api")
+    shas = api.history("main", [2.0, 1.5, 1.0])
+    workspace.sandbox.set_fault("status@diffstat", "403")
+    run = workspace.scan()
+    assert (run.status, run.repositories[0].files_owed) == ("partial", 3)
+    workspace.sandbox.clear_faults()
+    kinds(workspace)
+    run = workspace.scan()
+    assert kinds(workspace)["diffstat"] == 3
+    assert (run.status, run.repositories[0].files_owed) == ("complete", 0)
+    for sha in shas:
+        assert workspace.files(sha) == api.files(sha)
+
+
+def test_unobtainable_files_are_told_once_and_asked_by_full_only(workspace: Any) -> None:
+    """A diff that the service cannot compute leaves the run complete, with a problem that names it."""
+    sha = workspace.add("api").commit("main", "huge")
+    workspace.sandbox.set_fault("diffstat-555", "*")
+    run = workspace.scan()
+    assert (run.status, [problem.kind for problem in run.problems]) == ("complete", ["unobtainable"])
+    assert document(run)["payload"][0]["files_status"] == "unobtainable"
+    kinds(workspace)
+    workspace.scan()
+    assert "diffstat" not in kinds(workspace)
+    workspace.sandbox.clear_faults()
+    workspace.scan(full=True)
+    assert workspace.rows(f"SELECT files_status FROM commits WHERE sha = '{sha}'") == [("known",)]
+
+
+def test_files_none_asks_for_no_files_and_is_complete(workspace: Any) -> None:
+    """Leaving files out is not a fault."""
+    workspace.add("api").commit("main", "x")
+    run = workspace.scan(files="none")
+    assert run.status == "complete"
+    assert "diffstat" not in kinds(workspace)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [("status", "503:2"), ("reset", "2"), ("truncate", "2"), ("bad-json", "2"), ("slow", "0.02"), ("rate-limit", "20")],
+)
+def test_passing_faults_cost_time_and_nothing_else(workspace: Any, fault: tuple[str, str]) -> None:
+    """5xx, resets, cut-off and garbled bodies, and a rate limit that eases are waited out."""
+    api = workspace.add("api")
+    shas = api.history("main", [2.0, 1.5, 1.0])
+    workspace.sandbox.set_fault("rate-window", "0.3")
+    workspace.sandbox.set_fault(*fault)
+    run = workspace.scan()
+    assert (run.status, workspace.stored()) == ("complete", set(shas))
+
+
+@pytest.mark.parametrize("retry_after", ["absent", "seconds:3600", "date:3600"])
+def test_exhausted_quota_ends_partial_and_resumable(workspace: Any, retry_after: str) -> None:
+    """When the quota is used up the run says so, stops asking, and the next one goes on."""
+    api = workspace.add("api")
+    shas = api.history("main", [float(n) for n in range(20, 0, -1)])
+    workspace.sandbox.set_fault("rate-limit", "4")
+    workspace.sandbox.set_fault("retry-after", retry_after)
+    run = workspace.scan(bitbucket={"retry_seconds": 0.5})
+    assert run.status == "partial"
+    assert any("quota is used up" in problem.message for problem in run.problems)
+    workspace.sandbox.clear_faults()
+    assert workspace.scan().status == "complete"
+    assert workspace.stored() == set(shas)
+
+
+def test_wrong_credential_is_a_failed_run(workspace: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing can be asked: failed, in one line, without the secret anywhere."""
+    workspace.add("api").commit("main", "x")
+    monkeypatch.setenv("SANDBOX_TOKEN", "wr0ng-token")
+    run = workspace.scan()
+    assert (run.status, run.problems[0].kind) == ("failed", "authentication")
+    everything = b"".join(path.read_bytes() for path in workspace.folder.rglob("*") if path.is_file())
+    assert b"wr0ng-token" not in everything
+
+
+def test_vanishing_shas_are_left_out_and_asked_again(workspace: Any) -> None:
+    """An old head that the service no longer knows costs one more request, and no commit."""
+    api = workspace.add("api")
+    shas = api.history("main", [3.0, 2.0])
+    workspace.scan()
+    new = api.commit("main", "more")
+    workspace.sandbox.set_fault("vanished@commits", shas[-1])
+    run = workspace.scan()
+    assert (run.status, workspace.stored()) == ("complete", {*shas, new})
+
+
+def test_listing_that_expires_goes_on_from_its_boundary(workspace: Any) -> None:
+    """A cursor that the service forgets is replaced; every commit arrives once."""
+    api = workspace.add("api")
+    shas = api.history("main", [1.0] * 350)
+    workspace.sandbox.set_fault("ctx-expiry", "1")
+    run = workspace.scan(files="none")
+    assert (run.status, workspace.stored(), run.new) == ("complete", set(shas), 350)
+
+
+@pytest.mark.parametrize("fault", ["next-loop", "foreign-next"])
+def test_next_that_leads_astray_is_not_followed(workspace: Any, fault: str) -> None:
+    """A circle, or another host, ends the branch with a clear line; no credential is sent anywhere else."""
+    workspace.add("api").history("main", [1.0] * 250)
+    workspace.sandbox.set_fault(fault, "1" if fault == "next-loop" else "http://127.0.0.1:9/2.0")
+    run = workspace.scan(files="none")
+    assert run.status == "partial"
+    assert any("circle" in p.message or "points outside" in p.message for p in run.problems)
+
+
+def test_authors_without_account(workspace: Any) -> None:
+    """`author.user` may be absent and `author` null: the rest of the commit is kept."""
+    api = workspace.add("api")
+    api.commit("main", "x", author="Jenkins <>")
+    workspace.sandbox.set_fault("no-author-user", "1")
+    workspace.scan()
+    assert workspace.rows("SELECT author, author_name, author_email FROM commits") == [("Jenkins <>", "Jenkins", None)]
+    workspace.sandbox.set_fault("null-author", "1")
+    api.commit("main", "y")
+    assert workspace.scan().new == 1
+
+
+def test_repositories_are_chosen_by_name_and_glob(workspace: Any) -> None:
+    """Names, globs and `workspace/name` select; a name that is not there is the caller's mistake."""
+    for slug in ("api", "web-shop", "web-admin"):
+        workspace.add(slug).commit("main", "x")
+    run = workspace.scan(repositories=["web-*", "acme/api"])
+    assert [r.name for r in run.repositories] == ["acme/api", "acme/web-admin", "acme/web-shop"]
+    assert [r.name for r in workspace.scan(repositories=["api"]).repositories] == ["acme/api"]
+    with pytest.raises(UnknownNameError, match="no repository 'apo' in workspace 'acme'"):
+        workspace.scan(repositories=["apo"])
+    run = workspace.scan(bitbucket={"repositories": ["api", "gone"]})
+    assert (run.status, {r.name: r.status for r in run.repositories}) == (
+        "partial",
+        {"acme/api": "complete", "acme/gone": "failed"},
+    )
+
+
+def test_branches_are_chosen_by_name_and_glob(workspace: Any) -> None:
+    """`*` crosses `/`; a glob without a match is nothing, a name found nowhere makes the run partial."""
+    api = workspace.add("api")
+    base = api.commit("main", "base")
+    deep = api.commit("feature/a/b", "deep", parents=[base])
+    other = api.commit("release/1", "release", parents=[base])
+    run = workspace.scan(branches=["main", "feature/*", "hotfix/*"])
+    assert (run.status, workspace.stored()) == ("complete", {base, deep})
+    assert (document(run)["payload"][0]["branch"], document(run)["payload"][0]["branches"]) == ("main", ["main"])
+    run = workspace.scan(branches=["release/1", "nope"])
+    assert (run.status, run.problems[0].kind) == ("partial", "branch")
+    assert workspace.stored() == {base, deep, other}
+
+
+def test_no_branches_configured_means_the_main_branch(workspace: Any) -> None:
+    """Each repository's own main branch, whatever it is called."""
+    api = workspace.add("api")
+    base = api.commit("trunk", "base")
+    api.git("symbolic-ref", "HEAD", "refs/heads/trunk")
+    api.commit("feature/x", "x", parents=[base])
+    workspace.scan(bitbucket={"default_branches": []})
+    assert workspace.stored() == {base}
+
+
+def test_git_transport_is_refused_for_now(workspace: Any) -> None:
+    """A clear line instead of another behaviour than was asked for."""
+    with pytest.raises(UsageError, match="--files git is not available"):
+        workspace.scan(files="git")
+
+
+def test_plan_costs_a_listing_and_writes_nothing(workspace: Any) -> None:
+    """A dry run leaves no database, and tells what would be done."""
+    from releasecopilot_core import Ingestor
+
+    workspace.add("api").commit("main", "x")
+    with Ingestor(workspace.settings()) as ingestor:
+        (entry,) = ingestor.plan("bitbucket")
+    assert (entry.repository, entry.note) == ("acme/api", "first contact")
+    assert kinds(workspace) == {"repositories": 1}
+    assert not (workspace.folder / "commits.db").exists()
+    workspace.scan()
+    with Ingestor(workspace.settings()) as ingestor:
+        (entry,) = ingestor.plan("bitbucket")
+    assert (entry.requests, entry.note) == (0, "unchanged")
+
+
+def test_long_lists_of_heads_go_into_a_form(workspace: Any) -> None:
+    """Many branches do not fit into a URL: the listing is asked by POST, and paged by GET."""
+    api = workspace.add("api")
+    base = api.commit("main", "base")
+    for number in range(60):
+        api.commit(f"feature/RC-{number + 1}", "work", parents=[base])
+    workspace.scan(files="none")
+    api.commit("feature/new", "new work", parents=[base])
+    workspace.sandbox.clear_requests()
+    workspace.scan(files="none")
+    assert "POST" in {served.method for served in workspace.sandbox.requests}
+    assert len(workspace.stored()) == 62
+
+
+# --- random histories ----------------------------------------------------------------------------------------
+
+BRANCHES = ("main", "release/1", "feature/RC-9")
+ACTIONS = ("commit", "commit", "commit", "merge", "branch", "rewind", "delete", "scan", "gc")
+
+
+@settings(max_examples=15)
+@given(st.data())
+def test_random_histories_end_equal_to_git(make_workspace: Any, data: st.DataObject) -> None:
+    """Whatever was pushed, rewritten and deleted between scans: all that is reachable is stored, with its files."""
+    workspace = make_workspace()
+    api = workspace.add("api")
+    api.commit("main", "base")
+    seen_at_scans: set[str] = set()
+    for action in data.draw(st.lists(st.sampled_from(ACTIONS), max_size=14)):
+        branch = data.draw(st.sampled_from(BRANCHES))
+        heads = api.branches()
+        hours = data.draw(st.floats(0.1, 300))
+        if action == "scan":
+            hours = data.draw(st.sampled_from([1.0, 4.0, 100.0]))
+            assert workspace.scan(hours=hours).status == "complete"
+            seen_at_scans |= set(api.reachable(*heads.values())) & workspace.stored()
+        elif action == "gc":
+            api.collect_garbage()
+        elif not heads or (action == "commit" and branch in heads):
+            api.commit(branch, hours_ago=hours)
+        elif action == "branch" or branch not in heads:
+            start = data.draw(st.sampled_from(sorted(heads.values())))
+            api.commit(branch, parents=[start], hours_ago=hours)
+        elif action == "merge":
+            other = data.draw(st.sampled_from(sorted(heads)))
+            parents = list(dict.fromkeys([heads[branch], heads[other]]))
+            api.commit(branch, parents=parents, hours_ago=hours)
+        elif action == "rewind":
+            api.set(branch, data.draw(st.sampled_from(api.reachable(heads[branch]))))
+        elif action == "delete" and branch != "main":
+            api.delete(branch)
+    run = workspace.scan(full=True)
+    assert run.status == "complete"
+    reachable = set(api.reachable(*api.branches().values()))
+    assert reachable <= workspace.stored()
+    assert seen_at_scans <= workspace.stored()
+    assert dict(workspace.rows("SELECT branch, sha FROM heads WHERE deleted_at IS NULL")) == api.branches()
+    for sha in reachable:
+        assert workspace.files(sha) == api.files(sha)
+    statuses = {status for sha, status in workspace.rows("SELECT sha, files_status FROM commits") if sha in reachable}
+    assert statuses <= {"known"}
