@@ -48,7 +48,9 @@ class FakeHistory:
     listings: list[tuple[tuple[str, ...], tuple[str, ...]]] = attrs.field(factory=list)
 
     @classmethod
-    def of(cls, parents: Mapping[str, Sequence[str]], dates: Mapping[str, object] | None = None, **more: int) -> FakeHistory:
+    def of(
+        cls, parents: Mapping[str, Sequence[str]], dates: Mapping[str, object] | None = None, **more: int
+    ) -> FakeHistory:
         """Build a history from sha -> parents; a commit's message is its sha."""
         moments: Mapping[str, object] = dates or {}
         commits = {

@@ -38,9 +38,7 @@ def an_entry(**changes: Any) -> dict[str, Any]:
         "branch": "main",
         "branches": ["main"],
         "files_changed": ["README.md"],
-        "files": [
-            {"path": "README.md", "status": "modified", "old_path": None, "lines_added": 1, "lines_removed": 0}
-        ],
+        "files": [{"path": "README.md", "status": "modified", "old_path": None, "lines_added": 1, "lines_removed": 0}],
         "files_status": "known",
         "story_keys": ["RC-12"],
         "modified_on": "2026-11-23T10:00:00-07:00",
@@ -84,9 +82,7 @@ class SinkContract:
     def test_failed_run_leaves_a_document_that_says_so(self, sink: Sink) -> None:
         """A run without anything is published all the same."""
         problem = Problem(kind="authentication", message="refused")
-        document = self.published(
-            sink.publish(a_run(status="failed", repositories=()), iter(()), [problem])
-        )
+        document = self.published(sink.publish(a_run(status="failed", repositories=()), iter(()), [problem]))
         assert (document["status"], document["payload"]) == ("failed", [])
 
     def test_broken_stream_leaves_nothing(self, sink: Sink) -> None:

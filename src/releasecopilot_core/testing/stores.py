@@ -62,11 +62,13 @@ class StoreContract:
 
     @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
     @given(data=st.data(), drawn=st.lists(batches(), max_size=4))
-    def test_order_repetition_and_split_do_not_matter(self, make_store: Any, data: st.DataObject, drawn: list[Batch]) -> None:
+    def test_order_repetition_and_split_do_not_matter(
+        self, make_store: Any, data: st.DataObject, drawn: list[Batch]
+    ) -> None:
         """However the same sightings are cut into batches, ordered and repeated, the content is the same."""
-        singles = [
-            attrs.evolve(batch, commits=(commit,)) for batch in drawn for commit in batch.commits
-        ] + [attrs.evolve(batch, commits=()) for batch in drawn]
+        singles = [attrs.evolve(batch, commits=(commit,)) for batch in drawn for commit in batch.commits] + [
+            attrs.evolve(batch, commits=()) for batch in drawn
+        ]
         shuffled = data.draw(st.permutations(singles + data.draw(st.lists(st.sampled_from(singles or [a_batch()])))))
         one, other = make_store(), make_store()
         try:

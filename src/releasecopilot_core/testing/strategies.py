@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from releasecopilot_core import FILES_STATUSES, Batch, Commit, FileChange, PullRequest, Repository, Sighting, StoryKey
 
-REPOSITORY = Repository(source="test", uuid="{11111111-1111-1111-1111-111111111111}", full_name="acme/api", main_branch="main")
+REPOSITORY = Repository(
+    source="test", uuid="{11111111-1111-1111-1111-111111111111}", full_name="acme/api", main_branch="main"
+)
 
 SHAS = tuple(f"{number:040x}" for number in range(1, 9))
 

@@ -43,9 +43,7 @@ ON CONFLICT (sha, repository_id, branch, via) DO UPDATE SET own = max(own, exclu
 
 _PR_COLUMNS = ("title", "state", "author", "source_branch", "destination_branch", "merge_commit", "updated_on")
 # Unknown is less than empty: of two that were updated at the same moment the bytewise greater wins, whole.
-_PR_RANK = ", ".join(
-    f"{{0}}.{c} IS NOT NULL, coalesce({{0}}.{c}, '')" for c in ("updated_on", *_PR_COLUMNS[:-1])
-)
+_PR_RANK = ", ".join(f"{{0}}.{c} IS NOT NULL, coalesce({{0}}.{c}, '')" for c in ("updated_on", *_PR_COLUMNS[:-1]))
 UPSERT_PULL_REQUEST = f"""
 INSERT INTO pull_requests (repository_id, id, {", ".join(_PR_COLUMNS)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (repository_id, id) DO UPDATE SET {", ".join(f"{c} = excluded.{c}" for c in _PR_COLUMNS)}
