@@ -29,6 +29,7 @@ ROOMS = (
     "_clock",
     "document",
     "_pipeline",
+    "_session",
     "_ingestor",
     "_cli",
     "builtin",

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from ._forms import SettingsForm as SettingsForm
     from ._hookspecs import hookimpl as hookimpl
     from ._ingestor import Ingestor as Ingestor
-    from ._ingestor import new_run_id as new_run_id
     from ._ingestor import story_keys_of as story_keys_of
     from ._interfaces import Memory as Memory
     from ._interfaces import Sink as Sink
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
     from ._run import RepositoryReport as RepositoryReport
     from ._run import Run as Run
     from ._run import ScanRequest as ScanRequest
+    from ._session import new_run_id as new_run_id
     from ._settings import Secret as Secret
     from ._settings import Settings as Settings
     from .builtin.sqlite_store.storage import CommitStorage as CommitStorage
@@ -55,7 +55,7 @@ _SHELF = {
     "phoenix": "_clock",
     **dict.fromkeys(("Question", "SettingsForm"), "_forms"),
     "hookimpl": "_hookspecs",
-    **dict.fromkeys(("Ingestor", "new_run_id", "story_keys_of"), "_ingestor"),
+    **dict.fromkeys(("Ingestor", "story_keys_of"), "_ingestor"),
     **dict.fromkeys(("Memory", "Sink", "Source", "Store", "WebhookDecoder"), "_interfaces"),
     **dict.fromkeys(
         (
@@ -66,6 +66,7 @@ _SHELF = {
     ),
     "PluginInfo": "_plugins",
     **dict.fromkeys(("Applied", "Delivery", "PlanEntry", "Progress", "RepositoryReport", "Run", "ScanRequest"), "_run"),
+    "new_run_id": "_session",
     **dict.fromkeys(("Secret", "Settings"), "_settings"),
     "CommitStorage": "builtin.sqlite_store.storage",
 }

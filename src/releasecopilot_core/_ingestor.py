@@ -3,40 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import math
 import os
-import secrets
-import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
-import attrs
-
-from ._clock import phoenix_or_none, utc_now
+from ._clock import utc_now
 from ._forms import SettingsForm
 from ._interfaces import Sink, Source, Store
 from ._keys import KeyFinder
-from ._model import Commit, FilesMode, Problem, RunStatus, Sighting, StoryKey, Window
-from ._pipeline import HARMLESS, Tally, ingest
+from ._model import Commit, FilesMode, Problem, Sighting, StoryKey, Window
+from ._pipeline import Tally
 from ._plugins import Host, PluginInfo
-from ._run import PlanEntry, Progress, RepositoryReport, Run, ScanRequest
+from ._run import PlanEntry, Progress, Run, ScanRequest
+from ._session import Session, new_run_id
 from ._settings import Settings
-from .errors import (
-    ArtifactError,
-    MissingDatabaseError,
-    PluginError,
-    ReleaseCopilotError,
-    SettingsError,
-    SourceError,
-    StoreError,
-    UsageError,
-)
-
-_log = logging.getLogger("releasecopilot_core")
+from .errors import MissingDatabaseError, PluginError, SettingsError, UsageError
 
 #: A hundred years; beyond it dates overflow, and --full says what is meant.
 MOST_HOURS = 876_000.0
@@ -205,7 +190,7 @@ class Ingestor:
                 key_rules=self._keys.fingerprint,
             )
             tally = Tally(store, window, run.run_id, on_progress)
-            session = _Session(run, store, self._sink(source), self._host, tally, on_finish)
+            session = Session(run, store, self._sink(source), self._host, tally, on_finish)
             return session.perform(lambda: opened.scan(request, store), self._keys, lambda: opened.requests)
 
     def plan(
@@ -305,122 +290,6 @@ class Ingestor:
         return sorted(self._keys.keys_of(commit))
 
 
-@attrs.define
-class _Session:
-    """One run from its begin to its published artifact, however it ends."""
-
-    run: Run
-    store: Store
-    sink: Sink
-    host: Host
-    tally: Tally
-    on_finish: Callable[[Run], None] | None
-
-    def perform(self, scan: Callable[[], Iterator[Any]], keys: KeyFinder, requests: Callable[[], int]) -> Run:
-        start = phoenix_or_none(self.run.window.start)
-        _log.info("run %s: %s of %s, window since %s", self.run.run_id, self.run.kind, self.run.source, start)
-        for run_id in self.store.begin_run(self.run):
-            self.sink.discard(run_id)
-        status: RunStatus | None = None
-        try:
-            with contextlib.closing(cast(Any, scan())) as batches:
-                ingest(batches, keys=keys, store=self.store, tally=self.tally, run_id=self.run.run_id)
-        except KeyboardInterrupt:
-            self._finish("interrupted", requests())
-            raise
-        except UsageError as error:
-            self._end_unbegun(error)
-            raise
-        except (SourceError, StoreError) as error:
-            status = "failed"
-            self.tally.problems.append(Problem(kind=getattr(error, "kind", "store"), message=str(error)))
-        except ReleaseCopilotError as error:
-            status = "failed"
-            self.tally.problems.append(Problem(kind="plugin", message=str(error)))
-        except Exception as error:  # the source is code we did not write
-            status = "failed"
-            _log.exception("source %r failed", self.run.source)
-            message = f"source {self.run.source!r} failed ({type(error).__name__}: {error}); the log has the traceback"
-            self.tally.problems.append(Problem(kind="plugin", message=" ".join(message.split())))
-        return self._finish(status, requests())
-
-    def _end_unbegun(self, error: UsageError) -> None:
-        """Record a request that could not be carried out as asked; it leaves no artifact."""
-        problem = Problem(kind="usage", message=str(error))
-        with contextlib.suppress(StoreError):
-            self.store.finish_run(attrs.evolve(self.run, status="failed", finished_at=utc_now(), problems=(problem,)))
-
-    def _finish(self, status: RunStatus | None, requests: int) -> Run:
-        problems = [*self.tally.problems, *self.host.problems()]
-        try:
-            reports = self.tally.close()
-        except StoreError as error:
-            status, reports = "failed", tuple(self.tally.reports.values())
-            problems.append(Problem(kind="store", message=str(error)))
-        run = attrs.evolve(
-            self.run,
-            finished_at=utc_now(),
-            status=status or _status(reports, problems),
-            new=sum(report.new for report in reports),
-            listed=sum(report.listed for report in reports),
-            refreshed=sum(report.refreshed for report in reports),
-            requests=requests,
-            repositories=reports,
-            git_sha=_git_sha(),
-        )
-        run = self._publish(run, problems)
-        for problem in run.problems:
-            _log.warning("%s: %s: %s", problem.repository or run.source, problem.kind, problem.message)
-        _log.info(
-            "run %s: %s, %d listed, %d new, %d requests", run.run_id, run.status, run.listed, run.new, run.requests
-        )
-        try:
-            self.store.finish_run(run)
-        except StoreError as error:
-            _log.error("the run's end could not be recorded: %s", error)
-        if self.on_finish is not None:
-            self.on_finish(run)
-        return run
-
-    def _publish(self, run: Run, problems: list[Problem]) -> Run:
-        stories: set[str] = set()
-        found = len(problems)
-        artifact = None
-        try:
-            artifact = self.sink.publish(
-                attrs.evolve(run, problems=tuple(problems)), self._entries(run, stories), problems
-            )
-        except (ArtifactError, StoreError) as error:
-            problems.append(Problem(kind="artifact", message=str(error)))
-        status = "partial" if len(problems) > found and run.status == "complete" else run.status
-        return attrs.evolve(
-            run,
-            artifact=artifact,
-            status=status,
-            story_keys=frozenset(stories),
-            problems=tuple(problems),
-        )
-
-    def _entries(self, run: Run, stories: set[str]) -> Iterator[dict[str, Any]]:
-        """Yield the payload, as people read it: Phoenix times, in the window or not, and the branch that comes first."""
-        for entry in self.store.sighted(run.run_id):
-            order = self.tally.orders.get(entry["repository"], {})
-            ranked = [(order[branch], branch) for branch in entry["branches"] if branch in order]
-            entry["branch"] = min(ranked)[1] if ranked else None
-            entry["in_window"] = entry["modified_on"] in run.window
-            entry["modified_on"] = phoenix_or_none(entry["modified_on"])
-            stories.update(entry["story_keys"])
-            yield entry
-
-
-def _status(reports: Sequence[RepositoryReport], problems: Sequence[Problem]) -> RunStatus:
-    if reports and all(report.status == "failed" for report in reports):
-        return "failed"
-    if any(report.status != "complete" for report in reports):
-        return "partial"
-    return "partial" if any(problem.kind not in HARMLESS for problem in problems) else "complete"
-
-
 def _checked_hours(hours: float) -> float:
     if (
         isinstance(hours, bool)
@@ -436,30 +305,6 @@ def _checked_hours(hours: float) -> float:
 
 def _several(texts: str | Sequence[str] | None) -> Sequence[str]:
     return [texts] if isinstance(texts, str) else list(texts or ())
-
-
-def new_run_id() -> str:
-    """Return a fresh run id: it sorts by time (UTC), and is unique among machines."""
-    return f"{utc_now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-
-
-def _git_sha() -> str | None:
-    """Return `RC_GIT_SHA`, else the commit that is checked out in the working directory."""
-    given = os.environ.get("RC_GIT_SHA")
-    if given:
-        return given
-    try:
-        answer = subprocess.run(
-            ["git", "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return answer.stdout.strip() if answer.returncode == 0 else None
 
 
 def story_keys_of(
@@ -486,4 +331,4 @@ def story_keys_of(
         return ingestor.story_keys_of(message=message, branch=branch, pr_title=pr_title)
 
 
-__all__ = ["Ingestor", "SettingsError", "new_run_id", "story_keys_of"]
+__all__ = ["Ingestor", "SettingsError", "story_keys_of"]

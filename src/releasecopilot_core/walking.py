@@ -170,7 +170,8 @@ class BranchWalker:
     def _pages(
         self, walk: Walk, exclude: Sequence[str], outside: frozenset[str] | None, *, bounded: bool
     ) -> Iterator[Batch]:
-        deepening, older_pages, older_seen = walk.bounded, 0, False
+        # What a bounded walk left behind was older than a window already.
+        deepening, older_pages, older_seen = walk.bounded, 0, walk.bounded
         for page in self.history.pages(sorted(walk.boundary), exclude):
             in_window = any(commit.date in self.window for commit in page.commits)
             older_pages = 0 if in_window else older_pages + older_seen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 
 import attrs
 
@@ -49,15 +50,19 @@ class FakeHistory:
 
     @classmethod
     def of(
-        cls, parents: Mapping[str, Sequence[str]], dates: Mapping[str, object] | None = None, **more: int
+        cls,
+        parents: Mapping[str, Sequence[str]],
+        dates: Mapping[str, datetime] | None = None,
+        *,
+        page_length: int = 3,
     ) -> FakeHistory:
         """Build a history from sha -> parents; a commit's message is its sha."""
-        moments: Mapping[str, object] = dates or {}
+        moments = dates or {}
         commits = {
-            sha: Commit(sha=sha, message=sha, parents=tuple(above), date=moments.get(sha))  # type: ignore[arg-type]
+            sha: Commit(sha=sha, message=sha, parents=tuple(above), date=moments.get(sha))
             for sha, above in parents.items()
         }
-        return cls(commits, **more)
+        return cls(commits, page_length)
 
     def pages(self, include: Sequence[str], exclude: Sequence[str]) -> Iterator[Page]:
         """Yield what is reachable from `include` and not from `exclude`, children first."""

@@ -33,6 +33,9 @@ _TEMPORARY = (
     "CREATE TEMP TABLE IF NOT EXISTS above (sha TEXT PRIMARY KEY) WITHOUT ROWID",
 )
 
+_IDENTITY = """SELECT (SELECT application_id FROM pragma_application_id), (SELECT user_version FROM pragma_user_version),
+    (SELECT count(*) FROM sqlite_master)"""
+
 
 class Connection:
     """One SQLite connection that threads share: `reading` and `writing` take turns.
@@ -68,8 +71,8 @@ class Connection:
 
     def _refuse_strangers(self) -> None:
         try:
-            application, version = self._pragma("application_id"), self._pragma("user_version")
-            tables = self.db.conn.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            # One statement, one moment: another process may be making the tables just now.
+            application, version, tables = self.db.conn.execute(_IDENTITY).fetchone()
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):
                 raise
