@@ -192,3 +192,11 @@ def make_workspace(tmp_path_factory: Any, monkeypatch: pytest.MonkeyPatch) -> It
 def workspace(make_workspace: Callable[[], Workspace]) -> Workspace:
     """Return one workspace."""
     return make_workspace()
+
+
+@pytest.fixture(scope="module")
+def shared_workspace(tmp_path_factory: Any) -> Iterator[Workspace]:
+    """Return one workspace for all tests of a module that only read."""
+    workspace = Workspace(tmp_path_factory.mktemp("workspace"))
+    with workspace.sandbox:
+        yield workspace

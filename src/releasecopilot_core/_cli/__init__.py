@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from types import FrameType
@@ -12,6 +11,9 @@ import click
 
 #: Exit codes, which scripts rely on.
 COMPLETE, FAILED, USAGE, PARTIAL = 0, 1, 2, 3
+
+#: A group without a command shows its help; before 8.2 click did that without an exception.
+_NO_ARGUMENTS = getattr(click.exceptions, "NoArgsIsHelpError", ())
 
 
 def main() -> NoReturn:
@@ -26,14 +28,18 @@ def run(arguments: list[str]) -> int:
     """
     from releasecopilot_core.errors import ReleaseCopilotError, UsageError
 
+    from .pipes import hush
     from .root import rc
 
-    terminated = _Terminated()
+    stdout, terminated = sys.stdout, _Terminated()
     previous = signal.signal(signal.SIGTERM, terminated)
     try:
         result = rc.main(args=arguments, prog_name="rc", standalone_mode=False)
         sys.stdout.flush()
         return result if isinstance(result, int) else COMPLETE
+    except _NO_ARGUMENTS as error:
+        error.show()
+        return USAGE
     except click.ClickException as error:
         return _told(_usage_line(error), error.exit_code)
     except UsageError as error:
@@ -42,9 +48,11 @@ def run(arguments: list[str]) -> int:
         return _told(str(error), FAILED)
     except (click.Abort, KeyboardInterrupt):
         return 128 + (signal.SIGTERM if terminated.received else signal.SIGINT)
-    except BrokenPipeError:
-        # `rc commits | head`: whoever reads has seen enough. What is still buffered has nowhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (BrokenPipeError, SystemExit) as error:
+        # `rc commits | head`: whoever reads has seen enough. click puts a wrapper in front of stdout then, and exits 1.
+        if isinstance(error, SystemExit) and sys.stdout is stdout:
+            raise
+        hush()
         return COMPLETE
     finally:
         signal.signal(signal.SIGTERM, previous)

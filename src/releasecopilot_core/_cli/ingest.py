@@ -69,7 +69,9 @@ def scan_command(source: str, text: str) -> click.Command:
     def scan(**options: Any) -> None:
         _scan(source, **options)
 
-    command = click.command(source + _SUFFIX, cls=ManyValuesCommand, help=text)(scan)
+    # The list of commands would cut the help at the terminal's width; its first paragraph is short and whole.
+    first = " ".join(text.partition("\n\n")[0].split())
+    command = click.command(source + _SUFFIX, cls=ManyValuesCommand, help=text, short_help=first)(scan)
     options = [
         click.option("--hours", type=float, default=4.0, show_default=True, help="Length of the window that ends now."),
         config_option,
@@ -132,15 +134,19 @@ def _perform(
 
 
 def _print_run(ingestor: Ingestor, run: Run, *, quiet: bool, as_json: bool) -> None:
+    from releasecopilot_core.document import document
+
+    from .pipes import reader_may_leave
     from .summary import print_problems, summary
 
-    print_problems(run)
-    if as_json:
-        from releasecopilot_core.document import document
-
-        click.echo(json.dumps(document(run), indent=2, ensure_ascii=False))
-    elif not quiet:
-        click.echo(summary(run, ingestor.store(run.source)))
+    with reader_may_leave():
+        print_problems(run)
+    # The exit code tells how the run ended, read or not.
+    with reader_may_leave():
+        if as_json:
+            click.echo(json.dumps(document(run), indent=2, ensure_ascii=False))
+        elif not quiet:
+            click.echo(summary(run, ingestor.store(run.source)))
 
 
 def _print_plan(entries: list[PlanEntry], *, as_json: bool) -> None:

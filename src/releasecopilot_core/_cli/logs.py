@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,7 +17,7 @@ class _PhoenixFormatter(logging.Formatter):
         return phoenix(datetime.fromtimestamp(record.created, UTC))
 
 
-@contextmanager
+@contextlib.contextmanager
 def logging_to(folder: str, run_id: str) -> Iterator[None]:
     """Write what any plugin logs, from INFO on, into a file of its own in `folder`, which is made if needed.
 
@@ -25,6 +25,7 @@ def logging_to(folder: str, run_id: str) -> Iterator[None]:
         UsageError: the folder cannot be written to.
     """
     path = Path(folder) / f"scan_{run_id}.log"
+    made = [parent for parent in path.parents if not parent.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handler = logging.FileHandler(path, encoding="utf-8")
@@ -44,3 +45,6 @@ def logging_to(folder: str, run_id: str) -> Iterator[None]:
         handler.close()
         if path.stat().st_size == 0:  # nothing was begun
             path.unlink()
+            for parent in made:
+                with contextlib.suppress(OSError):  # somebody else uses it by now
+                    parent.rmdir()

@@ -37,13 +37,16 @@ def _has_default() -> bool:
 
 @contextmanager
 def _warnings_told() -> Iterator[None]:
+    from .pipes import reader_may_leave
+
     told: set[str] = set()
 
     def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
         text = " ".join(str(message).split())
         if text not in told:
             told.add(text)
-            click.echo(f"rc: warning: {text}", err=True)
+            with reader_may_leave():
+                click.echo(f"rc: warning: {text}", err=True)
 
     with warnings.catch_warnings():
         # Plugins warn operators with UserWarning; other categories are for programmers.
@@ -54,5 +57,8 @@ def _warnings_told() -> Iterator[None]:
 
 def tell_if_keys_are_stale(ingestor: Ingestor, source: str) -> None:
     """Say so on stderr when stored keys were derived by other rules than today's."""
+    from .pipes import reader_may_leave
+
     if ingestor.keys_are_stale(source):
-        click.echo("rc: the story-key rules have changed since keys were stored; run `rc rekey`", err=True)
+        with reader_may_leave():
+            click.echo("rc: the story-key rules have changed since keys were stored; run `rc rekey`", err=True)

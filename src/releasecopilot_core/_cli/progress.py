@@ -11,6 +11,7 @@ import click
 
 from releasecopilot_core import Progress, RepositoryReport
 
+from .pipes import reader_may_leave
 from .words import plural
 
 
@@ -35,7 +36,8 @@ class _Lines:
     def __call__(self, progress: Progress) -> None:
         if progress.finished > self._finished:
             self._finished = progress.finished
-            click.echo(f"[{progress.finished}/{progress.expected or '?'}] {line(progress.report)}", err=True)
+            with reader_may_leave():
+                click.echo(f"[{progress.finished}/{progress.expected or '?'}] {line(progress.report)}", err=True)
 
 
 class _Bar:

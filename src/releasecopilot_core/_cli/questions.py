@@ -92,5 +92,11 @@ def _subject(message: str | None) -> str:
 
 def _since(hours: float | None) -> datetime | None:
     from releasecopilot_core import Window
+    from releasecopilot_core._ingestor import MOST_HOURS
+    from releasecopilot_core.errors import UsageError
 
-    return None if hours is None else Window.last(hours).start
+    if hours is None:
+        return None
+    if not 0 < hours <= MOST_HOURS:
+        raise UsageError(f"--hours: {hours!r} is not a number above 0 and up to {MOST_HOURS:g}; leave it out for all")
+    return Window.last(hours).start
