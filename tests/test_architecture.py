@@ -29,8 +29,10 @@ ROOMS = (
     "_clock",
     "document",
     "_pipeline",
+    "_webhooks",
     "_session",
     "_ingestor",
+    "_serving",
     "_cli",
     "builtin",
     "testing",
@@ -121,6 +123,7 @@ def test_help_imports_no_plugin_and_nothing_heavy() -> None:
         "releasecopilot_core",
         "releasecopilot_core.errors",
         "releasecopilot_core._cli",
+        "releasecopilot_core._cli.pipes",
         "releasecopilot_core._cli.root",
     }
 

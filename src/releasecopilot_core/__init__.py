@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ._interfaces import WebhookDecoder as WebhookDecoder
     from ._model import FILES_STATUSES as FILES_STATUSES
     from ._model import ORIGINS as ORIGINS
+    from ._model import Announced as Announced
     from ._model import Batch as Batch
     from ._model import Commit as Commit
     from ._model import FileChange as FileChange
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from ._model import RepositoryState as RepositoryState
     from ._model import Scanned as Scanned
     from ._model import Sighting as Sighting
+    from ._model import Stale as Stale
     from ._model import StoryKey as StoryKey
     from ._model import Walk as Walk
     from ._model import Window as Window
@@ -39,14 +41,18 @@ if TYPE_CHECKING:
     from ._plugins import PluginInfo as PluginInfo
     from ._run import Applied as Applied
     from ._run import Delivery as Delivery
+    from ._run import DeliveryRecord as DeliveryRecord
     from ._run import PlanEntry as PlanEntry
     from ._run import Progress as Progress
     from ._run import RepositoryReport as RepositoryReport
     from ._run import Run as Run
     from ._run import ScanRequest as ScanRequest
+    from ._serving import Webhook as Webhook
+    from ._serving import open_webhook as open_webhook
     from ._session import new_run_id as new_run_id
     from ._settings import Secret as Secret
     from ._settings import Settings as Settings
+    from ._webhooks import Answer as Answer
     from .builtin.sqlite_store.storage import CommitStorage as CommitStorage
 
 __version__ = "0.1.0"
@@ -59,14 +65,32 @@ _SHELF = {
     **dict.fromkeys(("Memory", "Sink", "Source", "Store", "WebhookDecoder"), "_interfaces"),
     **dict.fromkeys(
         (
-            *("FILES_STATUSES", "ORIGINS", "Batch", "Commit", "FileChange", "Problem", "PullRequest", "Repository"),
-            *("RepositoryState", "Scanned", "Sighting", "StoryKey", "Walk", "Window", "files_rank"),
+            *(
+                "FILES_STATUSES",
+                "ORIGINS",
+                "Announced",
+                "Batch",
+                "Commit",
+                "FileChange",
+                "Problem",
+                "PullRequest",
+                "Repository",
+            ),
+            *("RepositoryState", "Scanned", "Sighting", "Stale", "StoryKey", "Walk", "Window", "files_rank"),
         ),
         "_model",
     ),
     "PluginInfo": "_plugins",
-    **dict.fromkeys(("Applied", "Delivery", "PlanEntry", "Progress", "RepositoryReport", "Run", "ScanRequest"), "_run"),
+    **dict.fromkeys(
+        (
+            *("Applied", "Delivery", "DeliveryRecord", "PlanEntry", "Progress", "RepositoryReport"),
+            *("Run", "ScanRequest"),
+        ),
+        "_run",
+    ),
     "new_run_id": "_session",
+    **dict.fromkeys(("Webhook", "open_webhook"), "_serving"),
+    "Answer": "_webhooks",
     **dict.fromkeys(("Secret", "Settings"), "_settings"),
     "CommitStorage": "builtin.sqlite_store.storage",
 }

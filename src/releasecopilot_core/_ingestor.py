@@ -11,20 +11,26 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
+import attrs
+
 from ._clock import utc_now
 from ._forms import SettingsForm
-from ._interfaces import Sink, Source, Store
+from ._interfaces import Sink, Source, Store, WebhookDecoder
 from ._keys import KeyFinder
 from ._model import Commit, FilesMode, Problem, Sighting, StoryKey, Window
 from ._pipeline import Tally
 from ._plugins import Host, PluginInfo
-from ._run import PlanEntry, Progress, Run, ScanRequest
+from ._run import DeliveryStatus, PlanEntry, Progress, Run, ScanRequest
 from ._session import Session, new_run_id
-from ._settings import Settings
+from ._settings import Settings, webhook_settings
+from ._webhooks import Receiver, prune, replay
 from .errors import MissingDatabaseError, PluginError, SettingsError, UsageError
 
 #: A hundred years; beyond it dates overflow, and --full says what is meant.
 MOST_HOURS = 876_000.0
+
+#: The window that labels what a repair finds.
+REPAIR_HOURS = 24.0
 
 
 class Ingestor:
@@ -34,7 +40,7 @@ class Ingestor:
     Nothing is loaded or opened before it is needed. Use it as a context manager, or call `close`.
 
     `plugins` are added to the installed ones (name -> module or object with hooks). `database` and `artifacts` override
-    the settings.
+    the settings. `storage` is an open store that is used for every source; the caller goes on to own it.
     """
 
     def __init__(
@@ -44,7 +50,9 @@ class Ingestor:
         plugins: Mapping[str, object] | None = None,
         database: str | os.PathLike[str] | None = None,
         artifacts: str | os.PathLike[str] | None = None,
+        storage: Store | None = None,
     ) -> None:
+        self._storage = storage
         self.settings = settings or Settings()
         self._database = None if database is None else os.fspath(database)
         self._artifacts = None if artifacts is None else os.fspath(artifacts)
@@ -109,6 +117,8 @@ class Ingestor:
             DatabaseFormatError: the database is not ours, or newer.
             StoreError: it cannot be opened.
         """
+        if self._storage is not None:
+            return self._storage
         url = self._database or self.settings.database(source)
         with self._lock:
             if url not in self._stores:
@@ -166,31 +176,57 @@ class Ingestor:
             UsageError: the request or the settings are wrong; nothing was scanned.
             StoreError: the store cannot be opened.
         """
-        window = Window.last(_checked_hours(hours))
+        request = _request(hours, repositories, branches, full=full, files=files)
         self._check()
         if strict and (problems := self._host.problems()):
             raise UsageError(f"{problems[0].message} (--strict)")
-        request = ScanRequest(
-            window=window,
-            repositories=tuple(repositories) if repositories else None,
-            branches=tuple(branches) if branches else None,
-            full=full,
-            files=files,
-        )
+        return self._perform(source, "scan", request, run_id, on_progress, on_finish)
+
+    def repair(
+        self,
+        source: str,
+        *,
+        run_id: str | None = None,
+        stop: threading.Event | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+        on_finish: Callable[[Run], None] | None = None,
+    ) -> Run:
+        """Fetch what webhooks announced and did not carry, and nothing else; publish the run's artifact.
+
+        Branches that were pushed to, pull requests that were updated, and the file lists that they owe. It ends and
+        raises as `scan` does. With nothing to repair it is complete without a request. `stop` ends it early from another
+        thread: the run is `interrupted`, and returned.
+        """
+        self._check()
+        # Nothing that was announced is too old to be wanted: the window only labels.
+        request = attrs.evolve(_request(REPAIR_HOURS, None, None, full=False, files=None), repair=True)
+        return self._perform(source, "repair", request, run_id, on_progress, on_finish, stop)
+
+    def _perform(
+        self,
+        source: str,
+        kind: str,
+        request: ScanRequest,
+        run_id: str | None,
+        on_progress: Callable[[Progress], None] | None,
+        on_finish: Callable[[Run], None] | None,
+        stop: threading.Event | None = None,
+    ) -> Run:
         # The source first: when its settings are wrong, no database and no folder is made.
         with contextlib.closing(self._open(source)) as opened:
+            sink = self._sink(source)
             store = self.store(source)
             run = Run(
                 run_id=run_id or new_run_id(),
-                kind="scan",
+                kind=kind,
                 source=source,
-                window=window,
+                window=request.window,
                 started_at=utc_now(),
                 plugins=self._host.versions(),
                 key_rules=self._keys.fingerprint,
             )
-            tally = Tally(store, window, run.run_id, on_progress)
-            session = Session(run, store, self._sink(source), self._host, tally, on_finish)
+            tally = Tally(store, request.window, run.run_id, on_progress)
+            session = Session(run, store, sink, self._host, tally, on_finish, stop)
             return session.perform(lambda: opened.scan(request, store), self._keys, lambda: opened.requests)
 
     def plan(
@@ -209,14 +245,8 @@ class Ingestor:
             UsageError: the request or the settings are wrong.
             SourceError: the service cannot be asked.
         """
+        request = _request(hours, repositories, branches, full=full, files=files)
         self._check()
-        request = ScanRequest(
-            window=Window.last(_checked_hours(hours)),
-            repositories=tuple(repositories) if repositories else None,
-            branches=tuple(branches) if branches else None,
-            full=full,
-            files=files,
-        )
         with contextlib.closing(self._open(source)) as opened, contextlib.ExitStack() as stack:
             try:
                 store = self.store(source, create=False)
@@ -235,6 +265,44 @@ class Ingestor:
     def _sink(self, source: str) -> Sink:
         url = self._artifacts or self.settings.artifacts(source)
         return cast(Sink, self._host.open_first("rc_open_sink", url, self.settings, what="artifact folder"))
+
+    # --- webhooks --------------------------------------------------------------------------------------------
+
+    def webhooks(self) -> list[str]:
+        """Return the names of the services whose webhooks installed plugins can decode."""
+        return sorted(self._host.named("rc_webhooks", settings=self.settings))
+
+    def receiver(self, service: str, *, store: Store | None = None, secrets: Sequence[str] | None = None) -> Receiver:
+        """Return what takes the deliveries of a service: into `store`, by default that of the source of the same name.
+
+        `secrets` are by default those of the settings; without any, every delivery passes.
+
+        Raises:
+            UnknownNameError: no plugin decodes the deliveries of such a service.
+            SettingsError: the settings are wrong.
+        """
+        self._check()
+        decoder = self._decoder(service)
+        section = webhook_settings(self.settings)
+        return Receiver(
+            service=service,
+            store=store or self.store(service),
+            decoder=decoder,
+            keys=self._keys,
+            secrets=tuple(decoder.secrets if secrets is None else secrets),
+            body_limit=section.body_limit,
+        )
+
+    def replay(self, service: str, delivery_id: str) -> DeliveryStatus | None:
+        """Decode a kept delivery anew, after an upgrade; returns how it went, `None` when its raw body is gone."""
+        return replay(self.store(service), self._decoder(service), self._keys, delivery_id)
+
+    def prune_deliveries(self, service: str, *, days: float | None = None) -> int:
+        """Drop raw bodies older than so many days (by default as configured); returns of how many deliveries."""
+        return prune(self.store(service), webhook_settings(self.settings).keep_days if days is None else days)
+
+    def _decoder(self, service: str) -> WebhookDecoder:
+        return cast(WebhookDecoder, self._host.open_named("rc_webhooks", service, self.settings, what="webhook"))
 
     # --- story keys ------------------------------------------------------------------------------------------
 
@@ -288,6 +356,23 @@ class Ingestor:
         ]
         commit = Commit(sha="0" * 40, message=message, sightings=frozenset(sightings))
         return sorted(self._keys.keys_of(commit))
+
+
+def _request(
+    hours: float,
+    repositories: Sequence[str] | None,
+    branches: Sequence[str] | None,
+    *,
+    full: bool,
+    files: FilesMode | None,
+) -> ScanRequest:
+    return ScanRequest(
+        window=Window.last(_checked_hours(hours)),
+        repositories=tuple(repositories) if repositories else None,
+        branches=tuple(branches) if branches else None,
+        full=full,
+        files=files,
+    )
 
 
 def _checked_hours(hours: float) -> float:

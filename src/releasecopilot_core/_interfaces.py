@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
-from ._model import Batch, Commit, Repository, RepositoryState, StoryKey, Walk, Window
-from ._run import Applied, Delivery, PlanEntry, Run, ScanRequest
+from ._model import Batch, Commit, Repository, RepositoryState, Stale, StoryKey, Walk, Window
+from ._run import Applied, Delivery, DeliveryRecord, DeliveryStatus, PlanEntry, Run, ScanRequest
 
 
 class Memory(Protocol):
@@ -32,8 +32,20 @@ class Memory(Protocol):
     def walks(self, repository: Repository) -> Sequence[Walk]:
         """Return unfinished walks (to be resumed) and bounded ones (to be deepened), oldest first."""
 
-    def stale_branches(self, repository: Repository) -> Mapping[str, str]:
-        """Return branch name -> reason for branches of which something was announced but not fetched."""
+    def stale_branches(self, repository: Repository) -> Mapping[str, Stale]:
+        """Return branch name -> mark for branches of which something was announced but not fetched."""
+
+    def stale_pull_requests(self, repository: Repository) -> Mapping[int, Stale]:
+        """Return number -> mark for pull requests whose commits were announced but not fetched."""
+
+    def to_repair(self, source: str) -> Sequence[Repository]:
+        """Return the repositories of a source of which something is stale, or commits of webhooks owe their files."""
+
+    def pull_request_updates(self, repository: Repository) -> Mapping[int, datetime | None]:
+        """Return number -> when it was last updated, for all pull requests that are stored."""
+
+    def pull_request_commits(self, repository: Repository, number: int) -> Sequence[str]:
+        """Return the shas of the commits that were seen in a pull request, in order."""
 
     def owed_files(self, repository: Repository, limit: int, after: str = "") -> Sequence[str]:
         """Return up to `limit` shas greater than `after`, in order, of commits whose file lists are to be fetched."""
@@ -98,6 +110,40 @@ class Store(Memory, Protocol):
     def replace_keys(self, changes: Iterable[tuple[str, frozenset[StoryKey]]], run: Run) -> None:
         """Replace the keys of the named commits, all in one transaction, and record that `run` derived all keys."""
 
+    # --- deliveries ------------------------------------------------------------------------------------------
+
+    def deliver(self, record: DeliveryRecord, batches: Sequence[Batch]) -> tuple[str, bool]:
+        """Store a delivery and what it tells, in one transaction that survives a power cut; returns its id.
+
+        With a request id or a body that is there already it is a duplicate (the second value is true, the id that of
+        the first one): its commits are merged once more, and nothing is marked stale.
+        """
+
+    def redeliver(self, delivery_id: str, batches: Sequence[Batch], status: DeliveryStatus, reason: str | None) -> None:
+        """Store what a kept delivery tells when it is decoded anew, and how that went."""
+
+    def deliveries(self, *, status: DeliveryStatus | None = None, limit: int | None = None) -> Iterator[DeliveryRecord]:
+        """Yield deliveries without their bodies, newest first."""
+
+    def delivery(self, delivery_id: str) -> DeliveryRecord | None:
+        """Return one delivery with its body, `None` if there is none of that id."""
+
+    def prune_deliveries(self, before: datetime) -> int:
+        """Drop the raw bodies of deliveries that came before; returns of how many. What they told stays."""
+
+    # --- leases ----------------------------------------------------------------------------------------------
+
+    def lease(self, name: str, holder: str, seconds: float) -> bool:
+        """Take or prolong a lease; false when another holder has it.
+
+        It names its process: one whose process is dead on this host is taken over at once, others when they expire.
+        """
+
+    def release(self, name: str, holder: str) -> None:
+        """Give a lease back; nothing happens when somebody else holds it by now."""
+
+    # --- questions -------------------------------------------------------------------------------------------
+
     def stories(self, *, since: datetime | None = None, repositories: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
         """Yield `story_key`, `commits`, `repositories`, `first`, `last` (dates) a story; key `None`: no story at all."""
 
@@ -144,14 +190,31 @@ class Source(Protocol):
 class WebhookDecoder(Protocol):
     """Knows one service's deliveries. Needs no credentials: it asks the service nothing."""
 
+    @property
+    def secrets(self) -> Sequence[str]:
+        """The secrets that the settings name, revealed; none if there are none. Two while rotating."""
+
+    @property
+    def can_repair(self) -> bool:
+        """Whether the settings have what the source of the same name needs to fetch what a delivery lacks."""
+
+    @property
+    def kept_headers(self) -> Sequence[str]:
+        """Names, in lower case, of the headers that are kept with a delivery; none of them may hold a secret."""
+
     def verify(self, delivery: Delivery, secrets: Sequence[str]) -> bool:
         """Return whether the delivery proves that the sender knows one of the secrets, in constant time.
 
-        Of several proofs each one that is there must be right.
+        Of several proofs each one that is there must be right. The payload is not read yet.
         """
 
+    def identify(self, delivery: Delivery) -> tuple[str | None, str | None]:
+        """Return the event's name and the request's id; never fails, whatever was sent."""
+
     def decode(self, delivery: Delivery) -> Sequence[Batch]:
-        """Return what the body tells: commits, pull requests, and which branches are stale; empty for other events.
+        """Return what the body tells: commits, pull requests, and what is stale; empty for events that are not used.
+
+        It is pure and asks nobody: what it cannot know (files, further commits) it marks as stale or owed.
 
         Raises:
             ValueError: the body is not what the service sends; the message says where.

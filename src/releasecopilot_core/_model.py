@@ -283,12 +283,35 @@ class RepositoryState:
     """What the store remembers of the last complete scan of a repository.
 
     `selection` is the source's own text for the branch patterns in force then; `swept_at` the last full look.
+    `pull_requests_to`: all pull requests that were updated before are stored; `None` if none was ever asked for.
     """
 
     repository: Repository
     swept_at: datetime | None = None
     selection: str | None = None
     status: RepositoryStatus | None = None
+    pull_requests_to: datetime | None = None
+
+
+@attrs.frozen
+class Stale:
+    """A branch or pull request of which something was announced but not fetched.
+
+    `marks` counts the announcements: whoever fetched what the first one told of settles no later one. `target` is the
+    head that the latest one named, `None` where it named none.
+    """
+
+    reason: str
+    marks: int
+    target: str | None = None
+
+
+@attrs.frozen
+class Announced:
+    """What a delivery tells of a branch or pull request without giving it all: why, and the head that it named."""
+
+    reason: str
+    target: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -323,7 +346,7 @@ class Scanned:
     """The last word of a scan about one repository.
 
     `branches` are the selected branches that exist, first in the configured order. `swept` says that everything was
-    looked at, whatever the service's own change marks say.
+    looked at, whatever the service's own change marks say. `pull_requests_to` moves the mark of the same name.
     """
 
     name: str
@@ -331,6 +354,7 @@ class Scanned:
     branches: tuple[str, ...] = ()
     selection: str | None = None
     swept: bool = False
+    pull_requests_to: datetime | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -340,7 +364,8 @@ class Batch:
     All commits and sightings belong to `repository`. With `walk` the walk's state is saved beside the commits that it
     listed; `walk_ended` is `done` (listed to the end: the branch's head moves to the target), `bounded` (stopped at the
     window: the head moves, the boundary stays) or `dropped` (forgotten, no head moves). `deleted_branches` were absent
-    from a complete listing. `stale_branches` have something that was announced but not fetched (branch -> reason).
+    from a complete listing. `stale_branches` and `stale_pull_requests` have something that was announced but not
+    fetched; the `settled_…` ones have it now (name or number -> the `marks` that were read before it was fetched).
     `want_files`: file lists skipped so far are owed from now on, those of commits dated since then, or `all` of them
     and also those that the service refused before. `listed` counts the commits that a listing returned. `scanned` ends
     a repository; `expected` tells, once it is known, how many repositories will come to that end.
@@ -352,7 +377,10 @@ class Batch:
     walk: Walk | None = None
     walk_ended: Literal["done", "bounded", "dropped"] | None = None
     deleted_branches: tuple[str, ...] = ()
-    stale_branches: Mapping[str, str] = attrs.field(factory=dict)
+    stale_branches: Mapping[str, Announced] = attrs.field(factory=dict)
+    settled_branches: Mapping[str, int] = attrs.field(factory=dict)
+    stale_pull_requests: Mapping[int, Announced] = attrs.field(factory=dict)
+    settled_pull_requests: Mapping[int, int] = attrs.field(factory=dict)
     want_files: datetime | Literal["all"] | None = None
     listed: int = 0
     problems: tuple[Problem, ...] = ()

@@ -190,7 +190,9 @@ class Host:
         for _, opened in self.ask(hook, url=url, settings=settings, **more):
             return opened
         scheme = url.split(":", 1)[0] if ":" in url else "a path"
-        raise UnknownNameError(f"no plugin opens {scheme!r} as a {what}{self._failed_note()}; see `rc plugins`")
+        raise UnknownNameError(
+            f"no plugin opens {scheme!r} as {_article(what)} {what}{self._failed_note()}; see `rc plugins`"
+        )
 
     def guard(self, plugin: str, hook: str, call: Callable[[], Any]) -> Any:
         """Call a plugin's function; whatever it raises that is not ours becomes a `PluginError` with its name."""
@@ -226,6 +228,10 @@ class Host:
     def _failed_note(self) -> str:
         failed = [info.name for info in self.infos() if info.status != "loaded"]
         return f" (not loaded: {', '.join(failed)})" if failed else ""
+
+
+def _article(noun: str) -> str:
+    return "an" if noun[0] in "aeiou" else "a"
 
 
 class PluginValidation(Exception):

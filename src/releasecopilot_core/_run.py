@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any, Literal
 
 import attrs
 
 from ._model import FilesMode, Problem, RepositoryStatus, RunStatus, Window
+
+DeliveryStatus = Literal["stored", "ignored", "failed"]
 
 
 @attrs.frozen(kw_only=True)
@@ -16,7 +19,8 @@ class ScanRequest:
 
     `repositories` and `branches` are names or globs (`*` crosses `/`); `None` leaves it to the source's settings.
     `full` lists all history behind bounded walks and fetches what was skipped. `sweep` looks at every repository even
-    when the service says that it has not changed; `None` leaves it to the source (daily by default).
+    when the service says that it has not changed; `None` leaves it to the source (daily by default). `repair` asks only
+    for what was announced and not fetched, and for file lists that are owed; nothing else is looked at.
     """
 
     window: Window
@@ -25,6 +29,7 @@ class ScanRequest:
     full: bool = False
     files: FilesMode | None = None
     sweep: bool | None = None
+    repair: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -99,7 +104,33 @@ class Run:
 
 @attrs.frozen(kw_only=True)
 class Delivery:
-    """A webhook request as it came in: header names in lower case, and the raw body that a signature covers."""
+    """A webhook request as it came in.
+
+    Header names are in lower case; `body` is what a signature covers, `payload` the JSON object in it.
+    """
 
     headers: Mapping[str, str]
     body: bytes = attrs.field(repr=False)
+    payload: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class DeliveryRecord:
+    """What is kept of a delivery: never a secret, and the raw body for as long as it is not pruned.
+
+    `status` is `stored`, `ignored` (an event that we do not use) or `failed` (it could not be decoded: `reason` says
+    why, and it can be replayed). `times` counts how often it came.
+    """
+
+    id: str
+    service: str
+    received_at: datetime
+    status: DeliveryStatus
+    event: str | None = None
+    request_id: str | None = None
+    reason: str | None = None
+    headers: Mapping[str, str] = attrs.field(factory=dict)
+    body: bytes | None = attrs.field(default=None, repr=False)
+    body_sha256: str = ""
+    last_received_at: datetime | None = None
+    times: int = 1

@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 import subprocess
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
@@ -15,7 +16,7 @@ import attrs
 from ._clock import phoenix_or_none, utc_now
 from ._interfaces import Sink, Store
 from ._keys import KeyFinder
-from ._model import Problem, RunStatus
+from ._model import Batch, Problem, RunStatus
 from ._pipeline import HARMLESS, Tally, ingest
 from ._plugins import Host
 from ._run import RepositoryReport, Run
@@ -34,6 +35,7 @@ class Session:
     host: Host
     tally: Tally
     on_finish: Callable[[Run], None] | None
+    stop: threading.Event | None = None
 
     def perform(self, scan: Callable[[], Iterator[Any]], keys: KeyFinder, requests: Callable[[], int]) -> Run:
         """Store what `scan` yields and publish the run; `requests` is asked at the end."""
@@ -44,7 +46,11 @@ class Session:
         status: RunStatus | None = None
         try:
             with contextlib.closing(cast(Any, scan())) as batches:
-                ingest(batches, keys=keys, store=self.store, tally=self.tally, run_id=self.run.run_id)
+                ingest(
+                    self._until_stopped(batches), keys=keys, store=self.store, tally=self.tally, run_id=self.run.run_id
+                )
+            if self.stop is not None and self.stop.is_set():
+                status = "interrupted"
         except KeyboardInterrupt:
             self._finish("interrupted", requests())
             raise
@@ -57,12 +63,30 @@ class Session:
         except ReleaseCopilotError as error:
             status = "failed"
             self.tally.problems.append(Problem(kind="plugin", message=str(error)))
-        except Exception as error:  # the source is code we did not write
+        except _SourceBroken as error:
             status = "failed"
-            _log.exception("source %r failed", self.run.source)
-            message = f"source {self.run.source!r} failed ({type(error).__name__}: {error}); the log has the traceback"
-            self.tally.problems.append(Problem(kind="plugin", message=" ".join(message.split())))
+            self.tally.problems.append(Problem(kind="plugin", message=str(error)))
+        except Exception as error:  # a bug, or the caller's on_progress: theirs to see, once the run is closed
+            message = f"the run broke off ({type(error).__name__}); what was stored stays"
+            self.tally.problems.append(Problem(kind="plugin", message=message))
+            self._finish("failed", requests())
+            raise
         return self._finish(status, requests())
+
+    def _until_stopped(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        while self.stop is None or not self.stop.is_set():
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            except ReleaseCopilotError:
+                raise
+            except Exception as error:  # the source is code we did not write
+                _log.exception("source %r failed", self.run.source)
+                text = " ".join(f"{type(error).__name__}: {error}".split())
+                message = f"source {self.run.source!r} failed ({text}); the log has the traceback"
+                raise _SourceBroken(message) from error
+            yield batch
 
     def _end_unbegun(self, error: UsageError) -> None:
         """Record a request that could not be carried out as asked; it leaves no artifact."""
@@ -131,6 +155,10 @@ class Session:
             entry["modified_on"] = phoenix_or_none(entry["modified_on"])
             stories.update(entry["story_keys"])
             yield entry
+
+
+class _SourceBroken(Exception):
+    """A source raised something that it does not raise on purpose."""
 
 
 def new_run_id() -> str:

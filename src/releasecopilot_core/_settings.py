@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import attrs
+
 from ._codec import EnvText, Fault, did_you_mean, expand_references, structure
 from .errors import SettingsError
 
@@ -17,7 +19,7 @@ ENV_PREFIX = "RC_"
 
 #: Top-level keys of the core; any other key must be the name of an installed plugin or source.
 _TEXTS = ("database", "artifacts", "logs")
-CORE_KEYS = (*_TEXTS, "disabled_plugins", "story_keys")
+CORE_KEYS = (*_TEXTS, "disabled_plugins", "story_keys", "webhooks")
 
 
 class Secret:
@@ -168,6 +170,24 @@ class Settings:
     def __repr__(self) -> str:
         # Values are left out: a secret may have been written down in them.
         return f"<Settings {self.origin}: {', '.join(map(str, self._values))}>"
+
+
+def _positive(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
+    if not 0 < value <= 1_000_000_000:
+        raise ValueError(f"{attribute.name} must be above 0, not {value:g}")
+
+
+@attrs.frozen(kw_only=True)
+class WebhookSettings:
+    """The section `webhooks`: how long raw bodies are kept, in days, and how large one may be, in bytes."""
+
+    keep_days: float = attrs.field(default=30.0, validator=_positive)
+    body_limit: int = attrs.field(default=1_048_576, validator=_positive)
+
+
+def webhook_settings(settings: Settings) -> WebhookSettings:
+    """Return the section `webhooks`."""
+    return settings.section("webhooks", WebhookSettings)
 
 
 def _converter() -> Any:

@@ -60,7 +60,7 @@ def select_repositories(api: Api, workspace: str, patterns: Sequence[str], *, as
             if error.kind not in ("not-found", "forbidden"):
                 raise
             if asked and error.kind == "not-found":
-                raise UnknownNameError(_unknown(workspace, name, listed)) from error
+                raise UnknownNameError(_unknown(workspace, name, listed or _names(api, workspace))) from error
             failed[f"{workspace}/{name}"] = error
         else:
             chosen[repository.uuid] = repository
@@ -76,8 +76,16 @@ def _slug(workspace: str, pattern: str) -> str:
     return name if slash and owner.lower() == workspace.lower() else pattern
 
 
-def _unknown(workspace: str, name: str, listed: Mapping[str, Repository]) -> str:
-    close = difflib.get_close_matches(name, listed, n=1)
+def _names(api: Api, workspace: str) -> list[str]:
+    """Return the workspace's repositories, to suggest one; it is no second fault if they cannot be had."""
+    try:
+        return [repository.full_name.split("/", 1)[-1] for repository in _workspace(api, workspace)]
+    except SourceError:
+        return []
+
+
+def _unknown(workspace: str, name: str, listed: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(listed), n=1)
     hint = f"; did you mean {close[0]!r}?" if close else "; check the name, and that the credential may see it"
     return f"--repos: no repository {name!r} in workspace {workspace!r}{hint}"
 

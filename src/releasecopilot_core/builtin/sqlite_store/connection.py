@@ -47,6 +47,7 @@ class Connection:
         self.path = path
         self._lock = threading.RLock()
         self._closed = False
+        self._durable: bool | None = None
         with self._explained():
             if path != ":memory:":
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +63,7 @@ class Connection:
 
     def _prepare(self) -> None:
         self._refuse_strangers()
-        for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON", "cache_size = -8000"):
+        for pragma in ("journal_mode = WAL", "foreign_keys = ON", "cache_size = -8000"):
             self.db.conn.execute(f"PRAGMA {pragma}")
         if self._pragma("user_version") < VERSION:
             self._migrate()
@@ -99,9 +100,15 @@ class Connection:
         return int(self.db.conn.execute(f"PRAGMA {name}").fetchone()[0])
 
     @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
-        """Run one transaction: all of it, or nothing. It takes the write lock at once, waiting up to 5 s."""
+    def writing(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
+        """Run one transaction: all of it, or nothing. It takes the write lock at once, waiting up to 5 s.
+
+        After a power cut the last transactions may be missing (what was scanned is scanned again), a `durable` one never.
+        """
         with self.reading() as connection:
+            if durable is not self._durable:
+                connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+                self._durable = durable
             # A deferred transaction that reads first and writes later fails at once when somebody else wrote between.
             connection.execute("BEGIN IMMEDIATE")
             try:

@@ -14,6 +14,12 @@ from .writing import stamp
 
 BLOCK = 500
 
+#: Commits of a repository, on branches or in pull requests.
+LINKED = (
+    "SELECT sha FROM commit_branches WHERE repository_id = :repository "
+    "UNION SELECT sha FROM commit_pull_requests WHERE repository_id = :repository"
+)
+
 
 def moment(text: str | None) -> datetime | None:
     """Return the time that a stored text stands for."""
@@ -26,7 +32,7 @@ def moment(text: str | None) -> datetime | None:
 def repository_states(connection: Connection, source: str, uuid: str | None = None) -> list[RepositoryState]:
     """Return what is remembered of a source's repositories, sorted by full name."""
     rows = connection.rows(
-        "SELECT uuid, full_name, main_branch, updated_on, swept_at, selection, status FROM repositories "
+        "SELECT uuid, full_name, main_branch, updated_on, swept_at, selection, status, pull_requests_to FROM repositories "
         "WHERE source = ? AND uuid = coalesce(?, uuid) ORDER BY full_name, uuid",
         (source, uuid),
     )
@@ -36,8 +42,9 @@ def repository_states(connection: Connection, source: str, uuid: str | None = No
             swept_at=moment(swept),
             selection=selection,
             status=status,
+            pull_requests_to=moment(pull_requests),
         )
-        for u, name, main, updated, swept, selection, status in rows
+        for u, name, main, updated, swept, selection, status, pull_requests in rows
     ]
 
 
@@ -97,6 +104,15 @@ WITH RECURSIVE line (distance, sha) AS (
 )
 SELECT sha FROM line WHERE distance IN (SELECT value FROM json_each(:distances))
     AND EXISTS (SELECT 1 FROM commits c WHERE c.sha = line.sha) ORDER BY distance
+"""
+
+TO_REPAIR = """
+SELECT uuid FROM repositories r WHERE source = :source AND (
+    EXISTS (SELECT 1 FROM stale_branches s WHERE s.repository_id = r.id)
+    OR EXISTS (SELECT 1 FROM stale_pull_requests s WHERE s.repository_id = r.id)
+    OR r.id IN (SELECT b.repository_id FROM commits c JOIN commit_branches b ON b.sha = c.sha
+        WHERE c.files_status <> 'known' AND c.files_status = 'owed' AND b.via = 'webhook')
+)
 """
 
 
@@ -230,9 +246,11 @@ def _conditions(since: datetime | None, repositories: Sequence[str], full_name: 
         parameters.append(stamp(since))
     if repositories:
         # A name without its workspace will do: `api` finds `acme/api`.
-        either = " OR ".join([f"{full_name} = ? OR {full_name} LIKE '%/' || ?"] * len(repositories))
+        either = " OR ".join(
+            [f"? IN ({full_name}, substr({full_name}, instr({full_name}, '/') + 1))"] * len(repositories)
+        )
         conditions.append(f"({either})")
-        parameters += [name for name in repositories for _ in range(2)]
+        parameters += repositories
     return conditions, parameters
 
 
@@ -281,5 +299,6 @@ def commits(
         found = dict(zip((*names, "last_seen_at", "message"), row, strict=True))
         for name in ("branches", "files_changed", "story_keys"):
             found[name] = json.loads(found[name])
-        found["modified_on"] = moment(found["modified_on"])
+        for name in ("modified_on", "last_seen_at"):
+            found[name] = moment(found[name])
         yield found

@@ -27,7 +27,7 @@ def begin(db: sqlite3.Connection, run: Run) -> Sequence[str]:
     for run_id, pid in db.execute(
         "SELECT run_id, pid FROM runs WHERE status = 'running' AND host = ?", (platform.node(),)
     ):
-        if not _is_alive(pid):
+        if not is_alive(pid):
             abandoned.append(run_id)
     db.executemany("UPDATE runs SET status = 'abandoned' WHERE run_id = ?", [(run_id,) for run_id in abandoned])
     save(db, run)
@@ -74,7 +74,8 @@ def key_rules(db: sqlite3.Connection) -> frozenset[str]:
     return frozenset(row[0] for row in rows)
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Return whether a process of this host lives."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -9,7 +9,7 @@ from sqlite_utils.migrations import Migrations
 APPLICATION_ID = 0x52434F50
 
 #: The schema version of this release (`PRAGMA user_version`): how many migrations there are.
-VERSION = 1
+VERSION = 2
 
 migrations = Migrations("releasecopilot")
 
@@ -186,10 +186,69 @@ FROM (
 ) l JOIN commits c ON c.sha = l.sha JOIN repositories r ON r.id = l.repository_id
 """
 
+_SECOND = """
+DROP TABLE stale_branches;
+CREATE TABLE stale_branches (
+    repository_id INTEGER NOT NULL REFERENCES repositories (id),
+    branch TEXT NOT NULL,
+    target TEXT,
+    reason TEXT NOT NULL,
+    marks INTEGER NOT NULL,
+    since TEXT NOT NULL,
+    PRIMARY KEY (repository_id, branch)
+) WITHOUT ROWID;
+CREATE TABLE stale_pull_requests (
+    repository_id INTEGER NOT NULL REFERENCES repositories (id),
+    pull_request INTEGER NOT NULL,
+    target TEXT,
+    reason TEXT NOT NULL,
+    marks INTEGER NOT NULL,
+    since TEXT NOT NULL,
+    PRIMARY KEY (repository_id, pull_request)
+) WITHOUT ROWID;
+CREATE INDEX commit_pull_requests_pull_request ON commit_pull_requests (repository_id, pull_request);
+DROP TABLE deliveries;
+CREATE TABLE deliveries (
+    id TEXT PRIMARY KEY,
+    service TEXT NOT NULL,
+    event TEXT,
+    request_id TEXT,
+    received_at TEXT NOT NULL,
+    last_received_at TEXT NOT NULL,
+    times INTEGER NOT NULL,
+    status TEXT NOT NULL,
+    reason TEXT,
+    headers TEXT NOT NULL,
+    body_sha256 TEXT NOT NULL,
+    body BLOB
+);
+CREATE INDEX deliveries_request_id ON deliveries (request_id);
+CREATE INDEX deliveries_body_sha256 ON deliveries (body_sha256);
+CREATE INDEX deliveries_last_received_at ON deliveries (last_received_at);
+CREATE TABLE leases (
+    name TEXT PRIMARY KEY,
+    holder TEXT NOT NULL,
+    host TEXT NOT NULL,
+    pid INTEGER NOT NULL,
+    expires_at TEXT NOT NULL
+) WITHOUT ROWID;
+ALTER TABLE repositories ADD COLUMN pull_requests_to TEXT
+"""
+
 
 @migrations(name="0001_first_release")
 def first_release(db: Database) -> None:
     """Create everything."""
+    _execute(db, _FIRST)
+
+
+@migrations(name="0002_webhooks")
+def webhooks(db: Database) -> None:
+    """Make room for deliveries, leases and pull requests; nothing wrote to the tables that are made anew."""
+    _execute(db, _SECOND)
+
+
+def _execute(db: Database, script: str) -> None:
     # Not executescript: that would end the transaction which makes a migration whole.
-    for statement in _FIRST.split(";\n"):
+    for statement in script.split(";\n"):
         db.conn.execute(statement)

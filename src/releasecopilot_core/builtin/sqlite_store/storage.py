@@ -12,16 +12,18 @@ from releasecopilot_core import (
     Applied,
     Batch,
     Commit,
+    DeliveryRecord,
     Repository,
     RepositoryState,
     Run,
+    Stale,
     StoryKey,
     Walk,
     Window,
 )
 from releasecopilot_core.errors import MissingDatabaseError
 
-from . import reading, refreshing, runs, writing
+from . import deliveries, leases, reading, refreshing, runs, writing
 from .connection import Connection
 
 
@@ -115,26 +117,46 @@ class CommitStorage:
         row = reading.repository_id(self._connection, repository)
         return [] if row is None else reading.walks_of(self._connection, row)
 
-    def stale_branches(self, repository: Repository) -> Mapping[str, str]:
-        """Return branch name -> reason for branches of which something was announced but not fetched."""
-        sql = "SELECT branch, reason FROM stale_branches WHERE repository_id = ? ORDER BY branch"
-        return dict(self._of(repository, sql))
+    def stale_branches(self, repository: Repository) -> Mapping[str, Stale]:
+        """Return branch name -> mark for branches of which something was announced but not fetched."""
+        sql = "SELECT branch, reason, marks, target FROM stale_branches WHERE repository_id = ? ORDER BY branch"
+        return {branch: Stale(*mark) for branch, *mark in self._of(repository, sql)}
+
+    def stale_pull_requests(self, repository: Repository) -> Mapping[int, Stale]:
+        """Return number -> mark for pull requests whose commits were announced but not fetched."""
+        sql = "SELECT pull_request, reason, marks, target FROM stale_pull_requests WHERE repository_id = ? ORDER BY pull_request"
+        return {number: Stale(*mark) for number, *mark in self._of(repository, sql)}
+
+    def to_repair(self, source: str) -> Sequence[Repository]:
+        """Return the repositories of which something is stale, or commits of webhooks owe their files."""
+        wanted = {uuid for (uuid,) in self._connection.rows(reading.TO_REPAIR, {"source": source})}
+        return [state.repository for state in self.repositories(source) if state.repository.uuid in wanted]
+
+    def pull_request_updates(self, repository: Repository) -> Mapping[int, datetime | None]:
+        """Return number -> when it was last updated, for all pull requests that are stored."""
+        sql = "SELECT id, updated_on FROM pull_requests WHERE repository_id = ? ORDER BY id"
+        return {number: reading.moment(updated) for number, updated in self._of(repository, sql)}
+
+    def pull_request_commits(self, repository: Repository, number: int) -> Sequence[str]:
+        """Return the shas of the commits that were seen in a pull request, in order."""
+        sql = "SELECT sha FROM commit_pull_requests WHERE repository_id = ? AND pull_request = ? ORDER BY sha"
+        return [sha for (sha,) in self._of(repository, sql, number)]
 
     def owed_files(self, repository: Repository, limit: int, after: str = "") -> Sequence[str]:
         """Return up to `limit` shas greater than `after` whose file lists are to be fetched, in order."""
         sql = (
-            "SELECT DISTINCT c.sha FROM commits c JOIN commit_branches b ON b.sha = c.sha AND b.repository_id = ? "
-            "WHERE c.files_status <> 'known' AND c.files_status = 'owed' AND c.sha > ? ORDER BY c.sha LIMIT ?"
+            "SELECT sha FROM commits WHERE files_status <> 'known' AND files_status = 'owed' AND sha > :after "
+            f"AND sha IN ({reading.LINKED}) ORDER BY sha LIMIT :limit"
         )
-        return [sha for (sha,) in self._of(repository, sql, after, limit)]
+        return [sha for (sha,) in self._named(repository, sql, after=after, limit=limit)]
 
     def owed_count(self, repository: Repository) -> int:
         """Return how many commits of a repository still wait for their file lists."""
         sql = (
-            "SELECT count(DISTINCT c.sha) FROM commits c JOIN commit_branches b ON b.sha = c.sha AND b.repository_id = ? "
-            "WHERE c.files_status <> 'known' AND c.files_status = 'owed'"
+            "SELECT count(*) FROM commits WHERE files_status <> 'known' AND files_status = 'owed' "
+            f"AND sha IN ({reading.LINKED})"
         )
-        return sum(count for (count,) in self._of(repository, sql))
+        return sum(count for (count,) in self._named(repository, sql))
 
     def reached_elsewhere(self, repository: Repository, branch: str, shas: Sequence[str]) -> frozenset[str]:
         """Return those of `shas` that the stored head of another live branch reaches."""
@@ -150,12 +172,51 @@ class CommitStorage:
 
     def resolve(self, repository: Repository, prefix: str) -> Sequence[str]:
         """Return the stored shas of a repository that begin with `prefix` (hexadecimal digits)."""
-        sql = "SELECT DISTINCT b.sha FROM commit_branches b WHERE b.repository_id = ? AND b.sha >= ? AND b.sha < ? ORDER BY b.sha"
-        return [sha for (sha,) in self._of(repository, sql, prefix, prefix + "g")]
+        sql = f"SELECT sha FROM commits WHERE sha >= :prefix AND sha < :end AND sha IN ({reading.LINKED}) ORDER BY sha"
+        return [sha for (sha,) in self._named(repository, sql, prefix=prefix, end=prefix + "g")]
 
     def _of(self, repository: Repository, sql: str, *parameters: object) -> Iterator[tuple[Any, ...]]:
         row = reading.repository_id(self._connection, repository)
         return iter(()) if row is None else self._connection.rows(sql, (row, *parameters))
+
+    def _named(self, repository: Repository, sql: str, **parameters: object) -> Iterator[tuple[Any, ...]]:
+        row = reading.repository_id(self._connection, repository)
+        return iter(()) if row is None else self._connection.rows(sql, {"repository": row, **parameters})
+
+    # --- deliveries and leases -------------------------------------------------------------------------------
+
+    def deliver(self, record: DeliveryRecord, batches: Sequence[Batch]) -> tuple[str, bool]:
+        """Keep a delivery and store what it tells, in one transaction that survives a power cut. See `Store.deliver`."""
+        with self._connection.writing(durable=True) as db:
+            return deliveries.deliver(db, record, batches)
+
+    def redeliver(self, delivery_id: str, batches: Sequence[Batch], status: str, reason: str | None) -> None:
+        """Store what a kept delivery tells when it is decoded anew, and how that went."""
+        with self._connection.writing() as db:
+            deliveries.redeliver(db, delivery_id, batches, status, reason)
+
+    def deliveries(self, *, status: str | None = None, limit: int | None = None) -> Iterator[DeliveryRecord]:
+        """Yield deliveries without their bodies, newest first."""
+        return deliveries.records(self._connection, status, limit)
+
+    def delivery(self, delivery_id: str) -> DeliveryRecord | None:
+        """Return one delivery with its body, `None` if there is none of that id."""
+        return deliveries.record(self._connection, delivery_id)
+
+    def prune_deliveries(self, before: datetime) -> int:
+        """Drop the raw bodies of deliveries that last came before a time; returns of how many."""
+        with self._connection.writing() as db:
+            return deliveries.prune(db, before)
+
+    def lease(self, name: str, holder: str, seconds: float) -> bool:
+        """Take or prolong a lease; false when another holder has it. See `Store.lease`."""
+        with self._connection.writing() as db:
+            return leases.take(db, name, holder, seconds)
+
+    def release(self, name: str, holder: str) -> None:
+        """Give a lease back, if the holder still has it."""
+        with self._connection.writing() as db:
+            leases.release(db, name, holder)
 
     # --- questions -------------------------------------------------------------------------------------------
 

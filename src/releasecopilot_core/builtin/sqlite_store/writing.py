@@ -76,12 +76,7 @@ def apply_batch(db: sqlite3.Connection, batch: Batch, run_id: str | None) -> App
             "UPDATE heads SET deleted_at = ? WHERE repository_id = ? AND branch = ? AND deleted_at IS NULL",
             (now(), repository_id, branch),
         )
-    for branch, reason in batch.stale_branches.items():
-        db.execute(
-            "INSERT INTO stale_branches (repository_id, branch, reason, since) VALUES (?, ?, ?, ?) "
-            "ON CONFLICT (repository_id, branch) DO UPDATE SET reason = excluded.reason, since = excluded.since",
-            (repository_id, branch, reason, now()),
-        )
+    _write_stale(db, repository_id, batch)
     if batch.want_files is not None:
         _owe_files(db, repository_id, batch.want_files)
     if batch.scanned is not None:
@@ -261,19 +256,41 @@ def _write_walk(db: sqlite3.Connection, repository_id: int, walk: Walk, ended: s
         )
 
 
+def _write_stale(db: sqlite3.Connection, repository_id: int, batch: Batch) -> None:
+    """Mark what was announced; unmark what was fetched, unless more of it was announced meanwhile."""
+    things = (
+        ("stale_branches", "branch", batch.stale_branches, batch.settled_branches),
+        ("stale_pull_requests", "pull_request", batch.stale_pull_requests, batch.settled_pull_requests),
+    )
+    for table, column, stale, settled in things:
+        db.executemany(
+            f"INSERT INTO {table} (repository_id, {column}, target, reason, marks, since) VALUES (?, ?, ?, ?, 1, ?) "
+            f"ON CONFLICT (repository_id, {column}) DO UPDATE SET target = excluded.target, reason = excluded.reason, "
+            "marks = marks + 1",
+            [(repository_id, key, mark.target, mark.reason, now()) for key, mark in stale.items()],
+        )
+        db.executemany(
+            f"DELETE FROM {table} WHERE repository_id = ? AND {column} = ? AND marks <= ?",
+            [(repository_id, key, marks) for key, marks in settled.items()],
+        )
+
+
 def _owe_files(db: sqlite3.Connection, repository_id: int, wanted: object) -> None:
     """Turn skipped file lists into owed ones; `all` asks again for what was refused, too."""
-    linked = "sha IN (SELECT sha FROM commit_branches WHERE repository_id = ?)"
+    linked = (
+        "sha IN (SELECT sha FROM commit_branches WHERE repository_id = ? "
+        "UNION ALL SELECT sha FROM commit_pull_requests WHERE repository_id = ?)"
+    )
     if wanted == "all":
         db.execute(
             f"UPDATE commits SET files_status = 'owed' WHERE files_status <> 'known' AND files_status <> 'owed' AND {linked}",
-            (repository_id,),
+            (repository_id, repository_id),
         )
     elif isinstance(wanted, datetime):
         db.execute(
             "UPDATE commits SET files_status = 'owed' "
             f"WHERE files_status <> 'known' AND files_status = 'skipped' AND date >= ? AND {linked}",
-            (stamp(wanted), repository_id),
+            (stamp(wanted), repository_id, repository_id),
         )
 
 
@@ -283,4 +300,9 @@ def _write_scanned(db: sqlite3.Connection, repository_id: int, repository: Repos
         db.execute(
             "UPDATE repositories SET updated_on = ?, selection = ?, swept_at = coalesce(?, swept_at) WHERE id = ?",
             (repository.updated_on, scanned.selection, now() if scanned.swept else None, repository_id),
+        )
+    if scanned.pull_requests_to is not None:
+        db.execute(
+            "UPDATE repositories SET pull_requests_to = max(coalesce(pull_requests_to, ''), ?) WHERE id = ?",
+            (stamp(scanned.pull_requests_to), repository_id),
         )

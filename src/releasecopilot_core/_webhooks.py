@@ -1,0 +1,178 @@
+"""A webhook delivery in, an answer out, without any web framework."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import secrets as random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+import attrs
+
+from ._clock import utc_now
+from ._interfaces import Store, WebhookDecoder
+from ._keys import KeyFinder
+from ._model import Batch
+from ._pipeline import prepared
+from ._run import Delivery, DeliveryRecord, DeliveryStatus
+from .errors import StoreError
+
+_log = logging.getLogger("releasecopilot_core")
+
+#: Header names that any service sends, and that are kept with a delivery beside those of its decoder.
+_KEPT_HEADERS = frozenset({"content-type", "content-length", "user-agent"})
+
+
+@attrs.frozen
+class Answer:
+    """What is answered to a delivery: an HTTP status and a JSON body."""
+
+    status: int
+    body: Mapping[str, Any]
+
+    @property
+    def content(self) -> bytes:
+        """The body as it is sent, to be labelled `application/json`."""
+        return json.dumps(dict(self.body)).encode()
+
+
+@attrs.define
+class Receiver:
+    """Takes deliveries of one service: proves them genuine, stores them durably, and only then answers.
+
+    Thread-safe, and blocking: an event loop calls it in a thread. Nothing that a sender can send makes it raise. Without
+    `secrets` every delivery passes; whoever opens a receiver so must know why.
+
+    `body_limit` is in bytes. `on_stored` is called after a delivery that was stored and is no duplicate; `repairs` tells
+    how repairs stand, for `health`.
+    """
+
+    service: str
+    store: Store
+    decoder: WebhookDecoder
+    keys: KeyFinder
+    secrets: Sequence[str] = attrs.field(default=(), repr=False)
+    body_limit: int = 1 << 20
+    on_stored: Callable[[], object] | None = None
+    repairs: Callable[[], str] | None = None
+
+    @property
+    def path(self) -> str:
+        """The path at which deliveries are expected by default."""
+        return f"/webhooks/{self.service}"
+
+    def receive(self, headers: Iterable[tuple[str, str]], body: bytes) -> Answer:
+        """Return the answer to a request with these headers and this raw body.
+
+        202 `stored`, `ignored` (an event that is not used) or `duplicate`; 400 no JSON object, 401 no or a wrong proof,
+        413 too large, 503 the store is out of reach: send it again.
+        """
+        if len(body) > self.body_limit:
+            return self.too_large()
+        delivery = Delivery(headers={name.lower(): value for name, value in headers}, body=body)
+        if self.secrets and not self.decoder.verify(delivery, self.secrets):
+            return rejected(401, "no proof, or a wrong one, that the sender knows the webhook's secret")
+        try:
+            payload = json.loads(body)
+        except (ValueError, RecursionError):
+            return rejected(400, "the body is not JSON")
+        if not isinstance(payload, dict):
+            return rejected(400, "the body is not a JSON object")
+        return self._store(attrs.evolve(delivery, payload=payload))
+
+    def too_large(self) -> Answer:
+        """Return the answer to a body beyond the limit, of which the rest need not be read."""
+        return rejected(413, f"the body is larger than {self.body_limit} bytes")
+
+    def health(self) -> Answer:
+        """Return 200 when deliveries can be stored, 503 when not; asks the store one cheap question."""
+        state = "ok"
+        try:
+            for _ in self.store.deliveries(limit=1):
+                pass
+        except StoreError as error:
+            _log.error("health: %s", error)
+            state = "out of reach"
+        repairs = self.repairs() if self.repairs is not None else "off"
+        body = {"status": "ok" if state == "ok" else "failing", "store": state, "repairs": repairs}
+        return Answer(200 if state == "ok" else 503, body)
+
+    def _store(self, delivery: Delivery) -> Answer:
+        event, request_id = self.decoder.identify(delivery)
+        status, reason, batches = decoded(self.decoder, delivery)
+        record = DeliveryRecord(
+            id=new_delivery_id(),
+            service=self.service,
+            received_at=utc_now(),
+            status=status,
+            event=event,
+            request_id=request_id,
+            reason=reason,
+            headers=self._kept(delivery.headers),
+            body=delivery.body,
+            body_sha256=hashlib.sha256(delivery.body).hexdigest(),
+        )
+        try:
+            found, duplicate = self.store.deliver(record, [prepared(b, self.store, self.keys) for b in batches])
+        except StoreError as error:
+            _log.error("a delivery could not be stored: %s", error)
+            return rejected(503, "the store is out of reach; send it again later")
+        if status == "failed":
+            _log.warning("delivery %s (%s) is kept, but was not understood: %s", found, event, reason)
+        if duplicate:
+            return Answer(202, {"status": "duplicate", "delivery": found})
+        if status == "stored" and self.on_stored is not None:
+            self.on_stored()
+        return Answer(202, {"status": "ignored" if status == "ignored" else "stored", "delivery": found})
+
+    def _kept(self, headers: Mapping[str, str]) -> dict[str, str]:
+        # By name: a relay may add a header that holds a secret, and we cannot know it.
+        wanted = _KEPT_HEADERS.union(self.decoder.kept_headers)
+        return {name: value[:1000] for name, value in sorted(headers.items()) if name in wanted}
+
+
+def rejected(status: int, reason: str) -> Answer:
+    """Return the answer to a delivery that is not taken."""
+    return Answer(status, {"status": "rejected", "delivery": None, "reason": reason})
+
+
+def decoded(decoder: WebhookDecoder, delivery: Delivery) -> tuple[DeliveryStatus, str | None, Sequence[Batch]]:
+    """Return what comes of a delivery: its status, why it failed, and the batches that it tells."""
+    try:
+        batches = decoder.decode(delivery)
+    except Exception as error:  # code we did not write, on data that nobody checked
+        if not isinstance(error, ValueError):
+            _log.exception("a delivery could not be decoded")
+        name = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        return "failed", f"{name}{' '.join(str(error).split())}"[:500], ()
+    return ("stored" if batches else "ignored"), None, batches
+
+
+def replay(store: Store, decoder: WebhookDecoder, keys: KeyFinder, delivery_id: str) -> DeliveryStatus | None:
+    """Decode a kept delivery anew and store what it tells; returns how it went, `None` when its body is gone.
+
+    Harmless for one that was stored before: sightings merge.
+    """
+    record = store.delivery(delivery_id)
+    if record is None or record.body is None:
+        return None
+    delivery = Delivery(headers=record.headers, body=record.body, payload=json.loads(record.body))
+    status, reason, batches = decoded(decoder, delivery)
+    store.redeliver(delivery_id, [prepared(batch, store, keys) for batch in batches], status, reason)
+    return status
+
+
+def prune(store: Store, days: float) -> int:
+    """Drop raw bodies that are older than so many days; returns of how many deliveries. A busy store is no error."""
+    with contextlib.suppress(StoreError):
+        return store.prune_deliveries(utc_now() - timedelta(days=days))
+    return 0
+
+
+def new_delivery_id() -> str:
+    """Return a fresh id that sorts by time (UTC)."""
+    return f"{utc_now():%Y%m%dT%H%M%SZ}-{random.token_hex(5)}"

@@ -1,0 +1,104 @@
+"""Webhook deliveries: kept once each, replayed, and pruned of their raw bodies."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+import attrs
+
+from releasecopilot_core import Batch, DeliveryRecord
+
+from .connection import Connection
+from .reading import moment
+from .writing import apply_batch, stamp
+
+_COLUMNS = (
+    "id", "service", "event", "request_id", "received_at", "last_received_at", "times", "status", "reason", "headers",
+    "body_sha256",
+)  # fmt: skip
+
+_EARLIER = """
+SELECT id, status FROM deliveries WHERE service = :service AND (request_id = :request_id OR body_sha256 = :sha256)
+ORDER BY received_at, id LIMIT 1
+"""
+
+
+def deliver(db: sqlite3.Connection, record: DeliveryRecord, batches: Sequence[Batch]) -> tuple[str, bool]:
+    """Keep a delivery and store what it tells, inside the caller's transaction; see `Store.deliver`."""
+    key = {"service": record.service, "request_id": record.request_id, "sha256": record.body_sha256}
+    earlier = db.execute(_EARLIER, key).fetchone()
+    if earlier is None:
+        _insert(db, record)
+        _apply(db, batches)
+        return record.id, False
+    db.execute(
+        "UPDATE deliveries SET times = times + 1, last_received_at = max(last_received_at, ?) WHERE id = ?",
+        (stamp(record.last_received_at or record.received_at), earlier[0]),
+    )
+    # Seen once more, and nothing else: what was announced then has been fetched, or is marked already.
+    _apply(db, [attrs.evolve(batch, stale_branches={}, stale_pull_requests={}) for batch in batches])
+    return earlier[0], True
+
+
+def redeliver(
+    db: sqlite3.Connection, id_: str, batches: Sequence[Batch], status: str, reason: str | None
+) -> None:
+    """Store what a kept delivery tells, and how its replay went."""
+    _apply(db, batches)
+    db.execute("UPDATE deliveries SET status = ?, reason = ? WHERE id = ?", (status, reason, id_))
+
+
+def prune(db: sqlite3.Connection, before: datetime) -> int:
+    """Drop the raw bodies of deliveries that last came before a time; returns of how many."""
+    return db.execute(
+        "UPDATE deliveries SET body = NULL WHERE body IS NOT NULL AND last_received_at < ?", (stamp(before),)
+    ).rowcount
+
+
+def records(connection: Connection, status: str | None, limit: int | None) -> Iterator[DeliveryRecord]:
+    """Yield deliveries without their bodies, newest first."""
+    condition = "" if status is None else "WHERE status = :status "
+    sql = f"SELECT {', '.join(_COLUMNS)}, NULL FROM deliveries {condition}ORDER BY last_received_at DESC, id DESC LIMIT :limit"
+    for row in connection.rows(sql, {"status": status, "limit": -1 if limit is None else limit}):
+        yield _record(row)
+
+
+def record(connection: Connection, id_: str) -> DeliveryRecord | None:
+    """Return one delivery with its body."""
+    rows = list(connection.rows(f"SELECT {', '.join(_COLUMNS)}, body FROM deliveries WHERE id = ?", (id_,)))
+    return _record(rows[0]) if rows else None
+
+
+def _apply(db: sqlite3.Connection, batches: Sequence[Batch]) -> None:
+    for batch in batches:
+        apply_batch(db, batch, None)
+
+
+def _insert(db: sqlite3.Connection, record: DeliveryRecord) -> None:
+    received = stamp(record.received_at)
+    values = {
+        **{name: getattr(record, name) for name in _COLUMNS},
+        "received_at": received,
+        "last_received_at": stamp(record.last_received_at) or received,
+        "headers": json.dumps(dict(record.headers), ensure_ascii=False),
+        "body": record.body,
+    }
+    names = (*_COLUMNS, "body")
+    marks = ", ".join(f":{name}" for name in names)
+    db.execute(f"INSERT INTO deliveries ({', '.join(names)}) VALUES ({marks})", values)
+
+
+def _record(row: tuple[Any, ...]) -> DeliveryRecord:
+    values = dict(zip((*_COLUMNS, "body"), row, strict=True))
+    return DeliveryRecord(
+        **{
+            **values,
+            "received_at": moment(values["received_at"]),
+            "last_received_at": moment(values["last_received_at"]),
+            "headers": json.loads(values["headers"]),
+        }
+    )
