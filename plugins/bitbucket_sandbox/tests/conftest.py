@@ -1,11 +1,10 @@
-"""Real git repositories, served over real HTTP, with git as the oracle."""
+"""Real git repositories, a real server over them, and a client that asks it."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,29 +16,35 @@ ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_CONFIG_NOSYSTEM": "1",
+    "LC_ALL": "C.UTF-8",
 }
 ANN = "Ann Archer <ann@acme.example>"
+Files = Mapping[str, str | bytes | None]
 
 
 class Repository:
-    """A bare repository that a test writes by `git fast-import`, and asks as the oracle."""
+    """A bare git repository that a test fills, and the oracle that it is asked about."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._seconds = 1_790_000_000
-        init = ["git", "init", "-q", "--bare", "--initial-branch=main", str(path)]
-        subprocess.run(init, check=True, env=ENVIRONMENT)
+        self.seconds = 1_700_000_000
+        command = ["git", "init", "--quiet", "--bare", "--initial-branch=main", "--template=", str(path)]
+        subprocess.run(command, check=True, env=ENVIRONMENT)
 
     def git(self, *arguments: str, given: bytes | None = None) -> str:
         """Return what git prints."""
         command = ["git", f"--git-dir={self.path}", *arguments]
-        done = subprocess.run(command, input=given, capture_output=True, check=True, env=ENVIRONMENT)
+        done = subprocess.run(command, input=given, check=True, capture_output=True, env=ENVIRONMENT)
         return done.stdout.decode("utf-8", "replace")
+
+    def lines(self, *arguments: str) -> list[str]:
+        """Return the lines that git prints."""
+        return self.git(*arguments).splitlines()
 
     def commit(
         self,
-        message: str | bytes = "work\n",
-        files: Mapping[str, str | bytes | None] | None = None,
+        message: str | bytes = "A change\n",
+        files: Files | None = None,
         *,
         branch: str = "main",
         parents: Sequence[str] | None = None,
@@ -47,111 +52,161 @@ class Repository:
         written: str | None = None,
         date: str | None = None,
     ) -> str:
-        """Add a commit to a branch, on top of its head unless `parents` are given; returns its sha."""
-        self._seconds += 60
-        stamp = date or f"{self._seconds} +0200"
-        text = message.encode() if isinstance(message, str) else message
+        """Add a commit to a branch and return its sha; `parents` default to the branch's head."""
+        self.seconds += 60
+        stamp = date or f"{self.seconds} +0000"
+        text = message if isinstance(message, bytes) else message.encode()
+        parts = [f"commit refs/heads/{branch}\nmark :1\n".encode()]
+        parts.append(f"author {author} {written or stamp}\ncommitter {author} {stamp}\n".encode())
+        parts.append(b"data %d\n%s\n" % (len(text), text))
         if parents is None:
-            parents = self.git("for-each-ref", "--format=%(objectname)", f"refs/heads/{branch}").split()
-        elif not parents:
-            self.git("update-ref", "-d", f"refs/heads/{branch}")
-        stream = (
-            f"commit refs/heads/{branch}\nauthor {author} {written or stamp}\ncommitter {author} {stamp}\n".encode()
-        )
-        stream += b"data %d\n%b\n" % (len(text), text)
-        for number, sha in enumerate(parents):
-            stream += f"{'merge' if number else 'from'} {sha}\n".encode()
+            head = self.lines("for-each-ref", "--format=%(objectname)", f"refs/heads/{branch}")
+            parents = head
+        for number, parent in enumerate(parents):
+            parts.append(f"{'merge' if number else 'from'} {parent}\n".encode())
         for path, content in (files or {}).items():
-            quoted = '"' + path.replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t") + '"'
-            body = content.encode() if isinstance(content, str) else content or b""
-            line = f"D {quoted}\n" if content is None else f"M 100644 inline {quoted}\ndata {len(body)}\n"
-            stream += line.encode() + (b"" if content is None else body + b"\n")
-        self.git("fast-import", "--quiet", "--force", given=stream)
-        return self.git("rev-parse", f"refs/heads/{branch}").strip()
+            parts.append(_change(path, content))
+        return self.git(
+            "fast-import", "--quiet", "--force", "--cat-blob-fd=1", given=b"".join(parts) + b"\nget-mark :1\n"
+        ).strip()
 
     def line(self, count: int, branch: str = "main") -> list[str]:
-        """Add a straight line of commits; returns their shas, newest first."""
-        stamps = range(1_790_000_000, 1_790_000_000 + 60 * count, 60)
+        """Make a branch of so many commits at once; returns their shas, newest first."""
+        stamps = range(self.seconds, self.seconds + 60 * count, 60)
         parts = [f"commit refs/heads/{branch}\ncommitter {ANN} {stamp} +0000\ndata 2\nx\n\n" for stamp in stamps]
+        self.seconds += 60 * count
         self.git("fast-import", "--quiet", "--force", given="".join(parts).encode())
-        return self.listed(branch)
+        return self.lines("rev-list", branch)
 
-    def listed(self, *arguments: str) -> list[str]:
-        """Return what `git rev-list` prints."""
-        return self.git("rev-list", "--topo-order", *arguments).split()
+    def tag(self, name: str, target: str, message: str = "Tagged") -> None:
+        """Add an annotated tag."""
+        identity = ("-c", "user.name=Ann", "-c", "user.email=ann@acme.example", "-c", "advice.nestedTag=false")
+        self.git(*identity, "tag", "-a", "-m", message, name, target)
+
+    def set_ref(self, name: str, sha: str) -> None:
+        """Point a ref, such as `refs/tags/v1`, to something."""
+        self.git("update-ref", name, sha)
+
+    def drop_ref(self, name: str) -> None:
+        """Delete a ref."""
+        self.git("update-ref", "-d", name)
 
     def collect_garbage(self) -> None:
-        """Drop everything that no ref reaches."""
-        self.git("reflog", "expire", "--expire=now", "--all")
-        self.git("gc", "--quiet", "--prune=now")
+        """Delete what nothing leads to."""
+        self.git("prune", "--expire=now")
+        self.git("-c", "gc.reflogExpire=now", "gc", "--quiet", "--prune=now")
+
+
+def _change(path: str, content: str | bytes | None) -> bytes:
+    quoted = '"' + path.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t") + '"'
+    if content is None:
+        return f"D {quoted}\n".encode()
+    data = content if isinstance(content, bytes) else content.encode()
+    return f"M 100644 inline {quoted}\n".encode() + b"data %d\n%s\n" % (len(data), data)
 
 
 class Api:
-    """An HTTP client of a sandbox; paths are below the repository `api` unless they start with a slash."""
+    """A running sandbox, and a client for it; paths are below the repository `api` unless they start with a slash."""
 
-    def __init__(self, sandbox: Sandbox, client: httpx.Client) -> None:
+    def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
-        self.client = client
-        self.slug = "api"
+        # Nothing is verified over plain HTTP, and reading certificates takes longer than most tests.
+        self.client = httpx.Client(timeout=20, trust_env=False, verify=False)
 
     def address(self, path: str) -> str:
         """Return the full address of a path."""
         if path.startswith("http"):
             return path
-        below = path if path.startswith("/") else f"/repositories/acme/{self.slug}/{path}".rstrip("/")
-        return self.sandbox.url + below
+        return self.sandbox.url + (path if path.startswith("/") else f"/repositories/acme/api/{path}".rstrip("/"))
 
     def get(self, path: str, **options: Any) -> httpx.Response:
-        """Send a GET."""
+        """Ask for a path."""
         return self.client.get(self.address(path), **options)
 
     def post(self, path: str, **options: Any) -> httpx.Response:
-        """Send a POST."""
+        """Send a form."""
         return self.client.post(self.address(path), **options)
 
-    def values(self, path: str, **params: Any) -> list[Any]:
-        """Return the values of all pages."""
+    def json(self, path: str, /, **params: Any) -> Any:
+        """Return the JSON of a path that is answered with 200."""
         answer = self.get(path, params=params or None)
-        found = []
-        while True:
-            assert answer.status_code == 200, answer.text
-            found += answer.json()["values"]
-            if "next" not in answer.json():
-                return found
-            answer = self.get(answer.json()["next"])
+        assert answer.status_code == 200, answer.text
+        return answer.json()
 
-    def hashes(self, path: str = "commits", **params: Any) -> list[str]:
-        """Return the hashes of all pages of a listing of commits."""
+    def values(self, path: str, /, **params: Any) -> list[Any]:
+        """Return the values of all pages."""
+        page = self.json(path, **params)
+        found = list(page["values"])
+        while "next" in page:
+            page = self.json(page["next"])
+            found += page["values"]
+        return found
+
+    def hashes(self, path: str = "commits", /, **params: Any) -> list[str]:
+        """Return the shas of all pages of a listing of commits."""
         return [value["hash"] for value in self.values(path, **params)]
 
 
 @pytest.fixture
 def new_repository(tmp_path: Path) -> Callable[..., Repository]:
-    """Return a function that makes an empty repository in the folder that is served."""
-    folder = tmp_path / "repositories"
-    folder.mkdir()
-    return lambda name="api": Repository(folder / f"{name}.git")
+    """Make empty repositories below the folder that is served."""
+
+    def make(name: str = "api") -> Repository:
+        folder = tmp_path / "workspace"
+        folder.mkdir(exist_ok=True)
+        return Repository(folder / f"{name}.git")
+
+    return make
 
 
 @pytest.fixture
 def repository(new_repository: Callable[..., Repository]) -> Repository:
-    """Return the empty repository `api`."""
+    """Give an empty repository that is served as `api`."""
     return new_repository()
 
 
 @pytest.fixture
-def serve(tmp_path: Path, new_repository: Callable[..., Repository]) -> Iterator[Callable[..., Api]]:
-    """Return a function that starts a sandbox, over the folder or other paths, and returns a client for it."""
-    with ExitStack() as stack:
+def serve(tmp_path: Path) -> Iterator[Callable[..., Api]]:
+    """Serve the folder of repositories, or other paths."""
+    running: list[Api] = []
 
-        def start(*paths: Path, **options: Any) -> Api:
-            sandbox = stack.enter_context(Sandbox(*(paths or (tmp_path / "repositories",)), **options))
-            return Api(sandbox, stack.enter_context(httpx.Client(timeout=20, trust_env=False)))
+    def start(*paths: Path, **options: Any) -> Api:
+        (tmp_path / "workspace").mkdir(exist_ok=True)
+        sandbox = Sandbox(*(paths or (tmp_path / "workspace",)), **options)
+        sandbox.start()
+        running.append(Api(sandbox))
+        return running[-1]
 
-        yield start
+    yield start
+    for api in running:
+        api.client.close()
+        api.sandbox.stop()
 
 
 @pytest.fixture
-def api(serve: Callable[..., Api]) -> Api:
-    """Return a client of a sandbox over the folder."""
+def api(repository: Repository, serve: Callable[..., Api]) -> Api:
+    """Serve the repository `api` to anybody."""
     return serve()
+
+
+@pytest.fixture
+def repository_at() -> Callable[[Path], Repository]:
+    """Make empty repositories anywhere."""
+    return Repository
+
+
+@pytest.fixture
+def git_environment() -> dict[str, str]:
+    """Give an environment in which nobody's settings for git count."""
+    return dict(ENVIRONMENT)
+
+
+@pytest.fixture
+def forked(repository: Repository) -> dict[str, str]:
+    """Give three commits on main and two on a side branch that forked after the first; name -> sha."""
+    a = repository.commit("A\n", {"a": "1\n"})
+    b = repository.commit("B\n", {"b": "1\n"})
+    c = repository.commit("C\n", {"a": "2\n"})
+    x = repository.commit("X\n", {"x": "1\n"}, branch="topic/side", parents=[a])
+    y = repository.commit("Y\n", {"x": "2\n"}, branch="topic/side")
+    return {"a": a, "b": b, "c": c, "x": x, "y": y}

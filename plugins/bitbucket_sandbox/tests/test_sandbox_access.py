@@ -1,57 +1,133 @@
-"""Who may ask."""
+"""Who may ask, and what those hear who may not."""
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Callable
-from typing import Any
-
+import httpx
 import pytest
+
+EMAIL, TOKEN = "bot@acme.example", "an-api-token"
 
 
 @pytest.fixture
-def guarded(repository: Any, serve: Callable[..., Any]) -> Any:
-    """Return a client of a sandbox that wants credentials."""
+def guarded(repository, serve):
+    """Serve to one user and one access token."""
     repository.commit()
-    return serve(users={"bot@acme.example": "s3cret"}, tokens=["bearer-1", "bearer-2"])
+    return serve(users={EMAIL: TOKEN}, tokens=["an-access-token"])
 
 
-def basic(text: str) -> str:
-    """Return a Basic header."""
-    return "Basic " + base64.b64encode(text.encode()).decode()
+def test_basic_with_email_and_token(guarded):
+    """An e-mail and its API token open everything."""
+    assert guarded.get("commits", auth=(EMAIL, TOKEN)).status_code == 200
 
 
-@pytest.mark.parametrize("header", [basic("bot@acme.example:s3cret"), "Bearer bearer-2", "bearer bearer-1"])
-def test_right_credentials(guarded: Any, header: str) -> None:
-    """E-mail with API token, or an access token, are let in, and told their scopes."""
-    answer = guarded.get("commits", headers={"Authorization": header})
-    assert answer.status_code == 200
-    assert answer.headers["X-Accepted-OAuth-Scopes"] == "repository"
-    assert "repository" in answer.headers["X-OAuth-Scopes"]
-    assert answer.headers["X-Credential-Type"] in ("api_token", "access_token")
+def test_bearer_with_access_token(guarded):
+    """An access token is accepted as Bearer."""
+    assert guarded.get("commits", headers={"Authorization": "Bearer an-access-token"}).status_code == 200
 
 
 @pytest.mark.parametrize(
     "header",
-    ["", "Bearer s3cret", "Bearer", "Basic", "Basic ???", "Basic Zm9v", basic("bot@acme.example:wrong"), basic("bot:s3cret"),
-     basic("bot@acme.example:"), basic("nobody@acme.example:"), "Token bearer-1"],
-)  # fmt: skip
-def test_wrong_credentials(guarded: Any, header: str) -> None:
-    """Anything else is a 401, also for what does not exist in the workspace."""
-    for path in ("commits", "/repositories/acme/none", "/user"):
-        answer = guarded.get(path, headers={"Authorization": header} if header else {})
-        assert (answer.status_code, answer.json()["type"]) == (401, "error")
-        assert answer.headers["WWW-Authenticate"].startswith("Basic")
+    [
+        None,
+        "",
+        "Bearer wrong",
+        "Bearer",
+        "Basic",
+        "Basic !!!",
+        "Basic 4pyT",
+        "Digest x",
+        "Bearer \u00e4",
+        httpx.BasicAuth(EMAIL, "wrong")._auth_header,
+        httpx.BasicAuth(EMAIL, "")._auth_header,
+        httpx.BasicAuth("", "")._auth_header,
+        httpx.BasicAuth("other@acme.example", TOKEN)._auth_header,
+        httpx.BasicAuth("other@acme.example", "")._auth_header,
+        httpx.BasicAuth("x-token-auth", "an-access-token")._auth_header,
+    ],
+)
+def test_anything_else_is_a_401(guarded, header):
+    """A credential that is wrong, broken or absent is a 401 with a message and a challenge."""
+    headers = {} if header is None else {"Authorization": header.encode("utf-8")}
+
+    answer = guarded.get("commits", headers=headers)
+
+    assert answer.status_code == 401
+    assert answer.json()["error"]["message"] == "Token is invalid, expired, or not supported for this endpoint."
+    assert "WWW-Authenticate" in answer.headers
 
 
-def test_anybody_without_users(repository: Any, api: Any) -> None:
-    """Without users and tokens nobody is asked who they are, and wrong credentials do no harm."""
-    assert api.get("", headers={"Authorization": "Bearer whatever"}).status_code == 200
-    assert "X-OAuth-Scopes" not in api.get("").headers
+def test_401_comes_before_404(guarded):
+    """Who is not known does not learn which repositories there are."""
+    assert guarded.get("/repositories/acme/nowhere").status_code == 401
 
 
-def test_user_tells_who_asks(guarded: Any) -> None:
-    """/user is the account of the credential, each time the same."""
-    one = guarded.get("/user", headers={"Authorization": basic("bot@acme.example:s3cret")}).json()
-    other = guarded.get("/user", headers={"Authorization": "Bearer bearer-1"}).json()
-    assert (one["display_name"], one["type"], one["uuid"] != other["uuid"]) == ("bot", "user", True)
+def test_post_that_is_refused(guarded):
+    """A long form without credential is a 401 and not a broken connection."""
+    assert guarded.post("commits", data={"exclude": ["1" * 40] * 5_000}).status_code == 401
+
+
+def test_open_to_anybody(api, repository):
+    """Without users and tokens anybody may ask, also with a credential."""
+    repository.commit()
+
+    assert api.get("commits").status_code == 200
+    assert api.get("commits", auth=("any@acme.example", "any")).status_code == 200
+    assert "X-OAuth-Scopes" not in api.get("commits").headers
+
+
+@pytest.mark.parametrize(
+    ("header", "kind", "accepted", "granted"),
+    [
+        (httpx.BasicAuth(EMAIL, TOKEN)._auth_header, "api_token", "read:repository:bitbucket", "read:user:bitbucket"),
+        ("Bearer an-access-token", "access_token", "repository", "account"),
+    ],
+)
+def test_scopes_are_echoed(guarded, header, kind, accepted, granted):
+    """Answers, errors too, tell which scopes would do and which there are, in the words of the credential's kind."""
+    for path in ("commits", "commits/nowhere"):
+        headers = guarded.get(path, headers={"Authorization": header}).headers
+        assert (headers["X-Credential-Type"], headers["X-Accepted-OAuth-Scopes"]) == (kind, accepted)
+        assert {accepted, granted} <= set(headers["X-OAuth-Scopes"].split(", "))
+
+
+def test_scopes_can_be_taken_away(guarded):
+    """A credential that lacks a scope gets a 403 that names it, beside what is granted."""
+    guarded.sandbox.set_fault("scopes", "account")
+
+    answer = guarded.get("commits", headers={"Authorization": "Bearer an-access-token"})
+
+    assert answer.status_code == 403
+    assert answer.json()["error"]["detail"] == {"required": ["repository"], "granted": ["account"]}
+    assert guarded.get("/user", auth=(EMAIL, TOKEN)).status_code == 200
+
+
+def test_tokens_do_not_show(guarded):
+    """The record of requests holds no credential."""
+    guarded.get("commits", auth=(EMAIL, TOKEN))
+
+    assert TOKEN not in repr(guarded.sandbox.requests)
+
+
+def test_user_is_who_asks(guarded):
+    """`/user` is the account of the credential, which authors with that address have as well."""
+    value = guarded.get("/user", auth=(EMAIL, TOKEN)).json()
+    bot = guarded.get("/user", headers={"Authorization": "Bearer an-access-token"}).json()
+
+    assert (value["type"], value["display_name"]) == ("user", "bot")
+    assert {"uuid", "account_id", "nickname", "links"} <= set(value)
+    assert bot["uuid"] != value["uuid"]
+
+
+@pytest.mark.parametrize(
+    ("path", "scope"), [("commits", "read:repository:bitbucket"), ("/user", "read:user:bitbucket")]
+)
+def test_forbidden_has_an_object_as_detail(api, repository, path, scope):
+    """A scope that is missing is a 403 whose detail tells what is required and what is granted."""
+    api.sandbox.set_fault("forbidden")
+
+    answer = api.get(path)
+
+    assert answer.status_code == 403
+    assert answer.json()["error"]["message"] == "Your credentials lack one or more required privilege scopes."
+    assert answer.json()["error"]["detail"]["required"] == [scope]
+    assert scope not in answer.json()["error"]["detail"]["granted"]

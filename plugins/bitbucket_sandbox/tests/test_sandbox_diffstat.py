@@ -1,141 +1,226 @@
-"""What changed, by file, against git as the oracle."""
+"""Diffstats and merge bases, against `git diff-tree`."""
 
 from __future__ import annotations
 
-from typing import Any
-from urllib.parse import urlencode
-
 import pytest
 
-EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
-LETTERS = {"added": "A", "removed": "D", "modified": "M"}
+
+def table(api, spec, **params):
+    """Return (status, old path, new path, added, removed) of each change."""
+    return [
+        (
+            value["status"],
+            value["old"] and value["old"]["path"],
+            value["new"] and value["new"]["path"],
+            value["lines_added"],
+            value["lines_removed"],
+        )
+        for value in api.values(f"diffstat/{spec}", **params)
+    ]
 
 
-def statuses(api: Any, spec: str, **params: Any) -> dict[str, str]:
-    """Return path -> status letter of all pages."""
-    values = api.values(f"diffstat/{spec}?{urlencode(params, doseq=True)}")
-    return {(value["new"] or value["old"])["path"]: LETTERS.get(value["status"], value["status"]) for value in values}
+@pytest.fixture
+def changed(repository):
+    """Give a commit that does each kind of thing to a file."""
+    text = "".join(f"line {number}\n" for number in range(20))
+    first = repository.commit("First\n", {"gone": "x\ny\n", "kept": "1\n2\n", "moved": text, "same": "1\n"})
+    files = {"gone": None, "kept": "1\n3\n4\n", "moved": None, "to/moved": text, "new": "1\n", "bin": bytes(range(256))}
+    return first, repository.commit("Second\n", files)
 
 
-def oracle(repository: Any, base: str, sha: str) -> dict[str, str]:
-    """Return what git says, without renames."""
-    tokens = repository.git("diff-tree", "-r", "-z", "--name-status", "--no-renames", base, sha).split("\0")[:-1]
-    return dict(zip(tokens[1::2], tokens[::2], strict=True))
+def test_each_status(api, changed):
+    """Added, removed, modified, renamed and binary files are told with their sides and lines."""
+    assert sorted(table(api, changed[1]), key=str) == sorted(
+        [
+            ("added", None, "bin", 0, 0),
+            ("removed", "gone", None, 0, 2),
+            ("modified", "kept", "kept", 2, 1),
+            ("added", None, "new", 1, 0),
+            ("renamed", "moved", "to/moved", 0, 0),
+        ],
+        key=str,
+    )
 
 
-def test_one_commit_against_its_parent(repository: Any, api: Any) -> None:
-    """Added, changed and removed files come with their lines, old and new."""
-    repository.commit(files={"a.txt": "1\n2\n", "gone.txt": "x\n"})
-    sha = repository.commit(files={"a.txt": "1\n3\n4\n", "gone.txt": None, "new/ö ü.txt": "n\n"})
-    body = api.get(f"diffstat/{sha}").json()
-    assert (body["pagelen"], body["size"], body["page"]) == (500, 3, 1)
-    changed, removed, added = body["values"][0], body["values"][1], body["values"][2]
-    assert (changed["status"], changed["lines_added"], changed["lines_removed"]) == ("modified", 2, 1)
-    assert changed["old"]["path"] == changed["new"]["path"] == "a.txt"
-    assert (removed["status"], removed["new"], removed["old"]["path"]) == ("removed", None, "gone.txt")
-    assert (added["status"], added["old"], added["lines_added"]) == ("added", None, 1)
-    assert added["new"]["path"] == "new/ö ü.txt"
-    assert added["new"]["escaped_path"] == "new/%C3%B6%20%C3%BC.txt"
-    assert f"/src/{sha}/new/" in added["new"]["links"]["self"]["href"]
+def test_renames_can_be_left_out(api, changed):
+    """With `renames=false` a rename is a removal and an addition."""
+    found = {(row[0], row[1] or row[2]) for row in table(api, changed[1], renames="false")}
+
+    assert {("removed", "moved"), ("added", "to/moved")} <= found
 
 
-def test_root_commit_against_nothing(repository: Any, api: Any) -> None:
-    """Everything in a root commit is added."""
-    sha = repository.commit(files={"a": "1\n", "b/c": "2\n"})
-    assert statuses(api, sha) == {"a": "A", "b/c": "A"} == oracle(repository, EMPTY_TREE, sha)
+def test_path_restricts(api, changed):
+    """`path` may be repeated and keeps to these paths."""
+    assert {row[1] or row[2] for row in table(api, changed[1], path=["kept", "new"])} == {"kept", "new"}
 
 
-def test_merge_against_its_first_parent(repository: Any, api: Any) -> None:
-    """A merge shows all that it brought in."""
-    base = repository.commit(files={"a": "1"})
-    side = repository.commit(branch="side", files={"side": "1"}, parents=[base])
-    main = repository.commit(files={"main": "1"})
-    merge = repository.commit(files={"side": "1"}, parents=[main, side])
-    assert statuses(api, merge) == {"side": "A"} == oracle(repository, main, merge)
+def test_root_commit_is_compared_with_nothing(api, changed):
+    """All files of a root commit are added."""
+    assert [row[0] for row in table(api, changed[0])] == ["added"] * 4
 
 
-def test_ranges_stand_the_other_way_round(repository: Any, api: Any) -> None:
-    """`A..B` is what A changes on top of B; slashes in names, encoded or not, do no harm."""
-    base = repository.commit(files={"a": "1"})
-    side = repository.commit(branch="feature/x", files={"b": "1"}, parents=[base])
-    for spec in (f"{side}..{base}", "feature/x..main", "feature%2Fx..main"):
-        assert statuses(api, spec) == {"b": "A"}
-    assert statuses(api, "main..feature/x") == {"b": "D"}
+def test_merge_is_compared_with_its_first_parent(api, repository):
+    """A merge shows all that it brought in, and not what its own side had."""
+    base = repository.commit("Base\n", {"a": "1\n"})
+    ours = repository.commit("Ours\n", {"ours": "1\n"})
+    theirs = repository.commit("Theirs\n", {"theirs": "1\n"}, branch="side", parents=[base])
+    merge = repository.commit("Merge\n", {"theirs": "1\n"}, parents=[ours, theirs])
+
+    assert table(api, merge) == [("added", None, "theirs", 1, 0)]
 
 
-def test_topic_compares_from_the_merge_base(repository: Any, api: Any) -> None:
-    """With topic only one side's changes are shown; unrelated histories have no common ancestor."""
-    base = repository.commit(files={"a": "1"})
-    repository.commit(branch="side", files={"side": "one\n"}, parents=[base])
-    repository.commit(files={"main": "another\n"})
-    assert statuses(api, "side..main") == {"side": "A", "main": "D"}
-    assert statuses(api, "side..main", topic="true") == {"side": "A"}
-    repository.commit(branch="orphan", parents=[])
-    answer = api.get("diffstat/orphan..main?topic=true")
-    assert (answer.status_code, answer.json()["error"]["message"]) == (400, "No common ancestor")
+def test_range_is_reversed(api, repository):
+    """`A..B` tells what A changes on top of B, the other way round than git."""
+    one = repository.commit("One\n", {"a": "1\n"})
+    two = repository.commit("Two\n", {"b": "1\n2\n"})
+
+    assert table(api, f"{two}..{one}") == [("added", None, "b", 2, 0)]
+    assert table(api, f"{one}..{two}") == [("removed", "b", None, 0, 2)]
 
 
-def test_renames(repository: Any, api: Any) -> None:
-    """A renamed file has both sides, changed lines included; with renames=false it is one gone and one new."""
-    text = "".join(f"line {n}\n" for n in range(20))
-    repository.commit(files={"old name.txt": text})
-    sha = repository.commit(files={"old name.txt": None, "new/näme.txt": text + "more\n"})
-    (value,) = api.values(f"diffstat/{sha}")
-    assert (value["status"], value["lines_added"], value["lines_removed"]) == ("renamed", 1, 0)
-    assert (value["old"]["path"], value["new"]["path"]) == ("old name.txt", "new/näme.txt")
-    assert statuses(api, sha, renames="false") == {"old name.txt": "D", "new/näme.txt": "A"}
+def test_topic_compares_from_the_merge_base(api, repository):
+    """With `topic=true` what happened on B's side since does not show."""
+    base = repository.commit("Base\n", {"a": "1\n"})
+    repository.commit("Main\n", {"m": "other\n"})
+    side = repository.commit("Side\n", {"s": "1\n"}, branch="side", parents=[base])
+
+    assert table(api, f"{side}..main", topic="true") == [("added", None, "s", 1, 0)]
+    assert len(table(api, f"{side}..main", topic="false")) == 2
 
 
-def test_binary_files_have_no_lines(repository: Any, api: Any) -> None:
-    """Binary files count zero lines."""
-    sha = repository.commit(files={"logo.png": bytes(range(256)), "empty": ""})
-    counts = {v["new"]["path"]: (v["lines_added"], v["lines_removed"]) for v in api.values(f"diffstat/{sha}")}
-    assert counts == {"logo.png": (0, 0), "empty": (0, 0)}
+def test_branch_with_a_slash_in_a_range(api, repository):
+    """Names of branches may stand in a range, encoded."""
+    base = repository.commit("Base\n", {"a": "1\n"})
+    repository.commit("Side\n", {"b": "1\n"}, branch="topic/x", parents=[base])
+
+    assert table(api, "topic%2Fx..main") == [("added", None, "b", 1, 0)]
 
 
-def test_odd_paths(repository: Any, api: Any) -> None:
-    """Colons, tabs and quotes in paths are told as they are."""
-    paths = [":colon", 'quo"te', "sp ace", "tab\tbed", "new\nline", "*", "-dash", "ümlaut"]
-    sha = repository.commit(files=dict.fromkeys(paths, "1\n"))
-    assert statuses(api, sha) == dict.fromkeys(paths, "A")
-    assert statuses(api, sha, path="*") == {"*": "A"}
+@pytest.mark.parametrize(
+    "path",
+    [
+        "tab\tin",
+        "new\nline",
+        'quo"te',
+        "back\\slash",
+        "größe",
+        "日本/語",
+        " spaced ",
+        ":colon",
+        "per%cent",
+        "-dash",
+        "a -> b",
+        "{a => b}",
+    ],
+)
+def test_odd_paths(api, repository, path):
+    """A path of any characters is told as it is, with and without a rename."""
+    text = "".join(f"{number}\n" for number in range(9))
+    added = repository.commit("Add\n", {path: text})
+    repository.commit("Other\n", {"other": "1\n"})
+    moved = repository.commit("Move\n", {path: None, f"to/{path}": text})
+
+    assert table(api, added) == [("added", None, path, 9, 0)]
+    assert table(api, added, path=path) == [("added", None, path, 9, 0)]
+    assert table(api, moved) == [("renamed", path, f"to/{path}", 0, 0)]
 
 
-def test_paths_select(repository: Any, api: Any) -> None:
-    """`path` may be repeated and name folders."""
-    sha = repository.commit(files={"a/1": "1", "b/2": "2", "c": "3"})
-    assert statuses(api, sha, path=["a", "c"]) == {"a/1": "A", "c": "A"}
+def test_pages(api, repository):
+    """Pages are numbered and tell the size; next leads to the rest."""
+    sha = repository.commit("Many\n", {f"f{number}": "1\n" for number in range(7)})
+
+    first = api.json(f"diffstat/{sha}", pagelen=3)
+
+    assert (first["pagelen"], first["size"], first["page"], len(first["values"])) == (3, 7, 1, 3)
+    assert len(table(api, sha, pagelen=3)) == 7
+    assert len({row[2] for row in table(api, sha, pagelen=3)}) == 7
 
 
-def test_whitespace_can_be_ignored(repository: Any, api: Any) -> None:
-    """With ignore_whitespace, lines that differ in blanks only do not count."""
-    repository.commit(files={"a": "x y\n"})
-    sha = repository.commit(files={"a": "x  y\n"})
-    assert api.values(f"diffstat/{sha}")[0]["lines_added"] == 1
-    assert sum(value["lines_added"] for value in api.values(f"diffstat/{sha}?ignore_whitespace=true")) == 0
+def test_default_and_most_of_a_page(api, repository):
+    """A page has 500 changes by default and 5000 at most."""
+    sha = repository.commit("Many\n", {f"f{number:03}": "1\n" for number in range(501)})
+
+    assert api.json(f"diffstat/{sha}")["pagelen"] == 500
+    assert "next" in api.json(f"diffstat/{sha}")
+    assert len(api.json(f"diffstat/{sha}", pagelen=5000)["values"]) == 501
+    assert api.get(f"diffstat/{sha}", params={"pagelen": 5001}).status_code == 400
 
 
-def test_pages(repository: Any, api: Any) -> None:
-    """Pages are numbered; 5000 a page at most."""
-    sha = repository.commit(files={f"f{n:03}": "x" for n in range(7)})
-    assert list(statuses(api, sha, pagelen=3)) == [f"f{n:03}" for n in range(7)]
-    assert api.get(f"diffstat/{sha}?pagelen=5000").status_code == 200
-    assert api.get(f"diffstat/{sha}?pagelen=5001").status_code == 400
+def test_modes_links_and_submodules(api, repository):
+    """What is no plain file is told as well."""
+    sha = repository.git(
+        "fast-import", "--quiet", "--cat-blob-fd=1",
+        given=b"commit refs/heads/main\nmark :1\ncommitter A <a@b.example> 1 +0000\ndata 0\n\n"
+        b"M 120000 inline link\ndata 4\nthere\n".replace(b"data 4", b"data 5")
+        + b"M 160000 " + b"1" * 40 + b" module\nM 100755 inline tool\ndata 1\nx\n\nget-mark :1\n",
+    ).strip()  # fmt: skip
+
+    assert [row[2] for row in table(api, sha)] == ["link", "module", "tool"]
 
 
-@pytest.mark.parametrize("spec", ["nowhere", "main..nowhere", "nowhere..main", "main...main"])
-def test_unknown_revisions(repository: Any, api: Any, spec: str) -> None:
-    """A revision that does not exist is a 404."""
+def test_numbers_equal_diff_tree(api, repository, changed):
+    """Lines are counted as git counts them."""
+    lines = repository.lines("diff-tree", "-r", "-M", "--numstat", *changed)
+    expected = sorted(tuple(0 if part == "-" else int(part) for part in line.split("\t")[:2]) for line in lines)
+
+    assert sorted(row[3:] for row in table(api, changed[1])) == expected
+
+
+def test_settings_where_it_runs_do_not_count(repository, serve, tmp_path, monkeypatch):
+    """Attributes in the folder that the server was started from, or of its user, change no diffstat."""
+    for place in (tmp_path / ".gitattributes", tmp_path / ".config" / "git" / "attributes"):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text("* -diff\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    repository.git("config", "core.bare", "false")
+    sha = repository.commit("A\n", {"a.txt": "1\n"})
+
+    assert table(serve(), sha) == [("added", None, "a.txt", 1, 0)]
+
+
+def test_whitespace_can_be_ignored(api, repository):
+    """With `ignore_whitespace`, lines that differ in blanks only do not count."""
+    repository.commit("One\n", {"a": "x y\n"})
+    sha = repository.commit("Two\n", {"a": "x  y\n"})
+
+    assert [row[3] for row in table(api, sha)] == [1]
+    assert sum(row[3] for row in table(api, sha, ignore_whitespace="true")) == 0
+
+
+def test_sides_are_addressed(api, changed):
+    """Each side's path is told escaped as well, with a link to that side's commit."""
+    (value,) = api.values(f"diffstat/{changed[1]}", path="new")
+
+    assert value["new"]["escaped_path"] == "new"
+    assert f"/src/{changed[1]}/new" in value["new"]["links"]["self"]["href"]
+
+
+@pytest.mark.parametrize("spec", ["1" * 40, "nowhere..main", "main..nowhere", "main...main"])
+def test_unknown_revisions(api, repository, spec):
+    """A diffstat of what is not there is a 404."""
     repository.commit()
-    assert api.get(f"diffstat/{spec}").json()["error"]["message"] == "Commit not found"
+
+    assert api.get(f"diffstat/{spec}").status_code == 404
 
 
-def test_merge_base(repository: Any, api: Any) -> None:
-    """The common ancestor is told as a commit; unrelated histories are a 400."""
-    base = repository.commit()
-    repository.commit(branch="side", parents=[base])
-    repository.commit()
-    assert api.get("merge-base/side..main").json()["hash"] == base
-    repository.commit(branch="orphan", parents=[])
-    assert api.get("merge-base/orphan..main").status_code == 400
+def test_unrelated_histories(api, repository):
+    """Without a common ancestor there is neither merge base nor topic diffstat."""
+    repository.commit("One\n")
+    repository.commit("Other\n", branch="other", parents=[])
+
+    for path in ("merge-base/main..other", "diffstat/main..other?topic=true"):
+        answer = api.get(path)
+        assert answer.status_code == 400
+        assert answer.json()["error"]["message"] == "No common ancestor"
+
+
+def test_merge_base(api, repository):
+    """The merge base of two branches is where they forked."""
+    base = repository.commit("Base\n")
+    repository.commit("Main\n")
+    repository.commit("Side\n", branch="side", parents=[base])
+
+    assert api.json("merge-base/main..side")["hash"] == base
     assert api.get("merge-base/main").status_code == 400

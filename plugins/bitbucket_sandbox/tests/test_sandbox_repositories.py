@@ -1,215 +1,291 @@
-"""The workspace: its repositories, their identity, and the addresses that are gone."""
+"""Repositories of a workspace, who they are, and addresses that are gone."""
 
 from __future__ import annotations
 
-import re
+import os
 import shutil
 import subprocess
-from collections.abc import Callable
-from datetime import datetime
-from pathlib import Path
-from typing import Any
+from datetime import datetime, timedelta
+from urllib.parse import quote
 
 import pytest
 
 
-def slugs(api: Any, **params: Any) -> list[str]:
-    """Return the slugs of all pages."""
+def slugs(api, **params):
+    """Return the slugs of the workspace's repositories."""
     return [value["slug"] for value in api.values("/repositories/acme", **params)]
 
 
-def test_repositories_are_paged(new_repository: Callable[..., Any], api: Any) -> None:
-    """Ten a page by default; the envelope tells size and page, and next keeps the parameters."""
-    names = sorted(f"repository-{n:02}" for n in range(12))
-    for name in names:
-        new_repository(name)
-    first = api.get("/repositories/acme", params={"sort": "slug"}).json()
-    assert (first["size"], first["page"], first["pagelen"]) == (12, 1, 10)
-    assert "sort=slug" in first["next"]
-    assert "previous" not in first
-    last = api.client.get(first["next"]).json()
-    assert "next" not in last
-    assert api.client.get(last["previous"]).json()["values"] == first["values"]
-    assert [value["slug"] for value in first["values"] + last["values"]] == names
+def at(repository, moment):
+    """Set the times of all that holds refs, as if they had last changed then."""
+    for path in [repository.path / "HEAD", *(repository.path / "refs").rglob("*"), repository.path / "refs"]:
+        os.utime(path, (moment, moment))
 
 
-@pytest.mark.parametrize("query", ["pagelen=101", "pagelen=0", "page=0", "page=x", "sort=shoe_size", "q=name ~", "q=x=1",
-                                   'q=updated_on > "soon"', 'q=name = "a" name = "b"'])  # fmt: skip
-def test_bad_parameters_are_refused(new_repository: Callable[..., Any], api: Any, query: str) -> None:
-    """What is out of range or not understood is a 400 with an error body."""
-    new_repository("api")
-    answer = api.get(f"/repositories/acme?{query}")
-    assert (answer.status_code, answer.json()["type"]) == (400, "error")
+@pytest.fixture
+def three(new_repository):
+    """Give three repositories that changed at different times; name -> repository."""
+    found = {name: new_repository(name) for name in ("beta", "alpha", "gamma")}
+    for number, repository in enumerate(found.values()):
+        repository.commit()
+        at(repository, 1_700_000_000 + number * 3600)
+    return found
 
 
-def test_repository_object(repository: Any, api: Any) -> None:
-    """A repository tells its names, identity, main branch and times with microseconds."""
-    repository.commit()
-    value = api.get("/repositories/acme/api").json()
-    assert (value["type"], value["full_name"], value["slug"], value["scm"]) == ("repository", "acme/api", "api", "git")
-    assert value["mainbranch"] == {"type": "branch", "name": "main"}
-    assert re.fullmatch(r"\{[0-9a-f-]{36}\}", value["uuid"])
-    for key in ("created_on", "updated_on"):
-        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00", value[key])
-    assert value["workspace"]["slug"] == "acme"
-    assert {item["name"] for item in value["links"]["clone"]} == {"https", "ssh"}
+def test_listing_pages(serve, new_repository):
+    """Ten repositories a page, by name, with size, page and next."""
+    for number in range(11):
+        new_repository(f"r{number:02}")
+    api = serve()
+
+    first = api.json("/repositories/acme")
+
+    assert (first["pagelen"], first["size"], first["page"]) == (10, 11, 1)
+    assert slugs(api) == [f"r{number:02}" for number in range(11)]
+    assert api.get("/repositories/acme", params={"pagelen": 101}).status_code == 400
 
 
-def test_clone_address_names_the_caller(repository: Any, serve: Callable[..., Any]) -> None:
-    """The clone address carries the caller's name, which a client has to strip."""
-    api = serve(users={"bot@acme.example": "t"})
-    answer = api.get("/repositories/acme/api", auth=("bot@acme.example", "t"))
-    assert answer.json()["links"]["clone"][0]["href"].startswith("https://bot@")
+def test_sort(serve, three):
+    """`sort` goes by time and by name, either way."""
+    api = serve()
+
+    assert slugs(api, sort="updated_on") == ["beta", "alpha", "gamma"]
+    assert slugs(api, sort="-updated_on") == ["gamma", "alpha", "beta"]
+    assert slugs(api, sort="-name") == ["gamma", "beta", "alpha"]
+    assert api.get("/repositories/acme", params={"sort": "shoe_size"}).status_code == 400
 
 
-def test_main_branch_is_that_of_head(repository: Any, api: Any) -> None:
-    """The main branch is null without commits, what HEAD names, packed or not, else the first branch."""
-
-    def main() -> Any:
-        return api.get("/repositories/acme/api").json()["mainbranch"]
-
-    assert main() is None
-    repository.commit(branch="trunk")
-    assert main()["name"] == "trunk"
-    repository.commit(branch="main")
-    assert main()["name"] == "main"
-    repository.git("pack-refs", "--all")
-    assert main()["name"] == "main"
-    repository.git("symbolic-ref", "HEAD", "refs/heads/trunk")
-    assert main()["name"] == "trunk"
-
-
-def test_uuid_in_place_of_names(repository: Any, api: Any) -> None:
-    """Repository and workspace may be given as uuids in braces, encoded or not, and the workspace as empty braces."""
-    value = api.get("/repositories/acme/api").json()
-    workspace = value["workspace"]["uuid"]
-    for address in (
-        f"/repositories/acme/{value['uuid']}",
-        f"/repositories/%7B%7D/%7B{value['uuid'].strip('{}')}%7D",
-        f"/repositories/{workspace}/API",
-    ):
-        assert api.get(address).json()["slug"] == "api"
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("updated_on >= 2023-11-14T23:13:20+00:00", ["alpha", "gamma"]),
+        ('updated_on >= "2023-11-14T23:13:20.000000+00:00"', ["alpha", "gamma"]),
+        ('updated_on > "2023-11-14T23:13:20Z"', ["gamma"]),
+        ('updated_on >= "2023-11-14T16:13:20-07:00"', ["alpha", "gamma"]),
+        ('updated_on < "2023-11-14T23:13:20+00:00"', ["beta"]),
+        ('updated_on > "2023-11-14T22:30:00Z" AND name ~ "AMM"', ["gamma"]),
+        ('slug != "alpha"', ["beta", "gamma"]),
+        ('name !~ "a"', []),
+    ],
+)
+def test_query(serve, three, query, expected):
+    """`q` compares times in any zone, quoted or not, and names; AND joins."""
+    assert slugs(serve(), q=query) == expected
 
 
-def test_renamed_repository_keeps_its_uuid(repository: Any, api: Any) -> None:
-    """A folder that is renamed shows under its new slug at once, with the same uuid; the old slug is a 404."""
-    repository.commit()
-    before = api.get("/repositories/acme/api").json()["uuid"]
-    repository.path.rename(repository.path.with_name("Core API.git"))
-    assert slugs(api) == ["core-api"]
-    assert api.get("/repositories/acme/core-api").json()["uuid"] == before
-    assert api.get("/repositories/acme/api").status_code == 404
+@pytest.mark.parametrize(
+    "query", ["updated_on", 'updated_on > "soon"', "(name = 1", "nothing = 1", 'name = "a" name = "b"']
+)
+def test_query_that_is_none(serve, three, query):
+    """What is not understood is a 400, and never a list that was not filtered."""
+    answer = serve().get("/repositories/acme", params={"q": query})
+
+    assert answer.status_code == 400
+    assert answer.json()["type"] == "error"
 
 
-def test_new_repository_in_the_same_place_is_another(
-    repository: Any, new_repository: Callable[..., Any], api: Any
-) -> None:
+@pytest.mark.parametrize("change", ["commit", "branch", "deletion", "packed deletion"])
+def test_updated_on_moves(serve, three, change):
+    """A push, a new branch and a deletion move `updated_on`, and only that of their repository."""
+    api = serve()
+    repository = three["beta"]
+    sha = repository.lines("rev-parse", "main")[0]
+    repository.set_ref("refs/heads/old", sha)
+    if change == "packed deletion":
+        repository.git("pack-refs", "--all")
+        os.utime(repository.path / "packed-refs", (1_700_000_000, 1_700_000_000))
+    at(repository, 1_700_000_000)
+    before = {value["slug"]: value["updated_on"] for value in api.values("/repositories/acme")}
+
+    if change == "commit":
+        repository.commit()
+    elif change == "branch":
+        repository.set_ref("refs/heads/new/one", sha)
+    else:
+        repository.drop_ref("refs/heads/old")
+
+    after = {value["slug"]: value["updated_on"] for value in api.values("/repositories/acme")}
+    assert {slug for slug in after if after[slug] != before[slug]} == {"beta"}
+    assert after["beta"] > before["beta"]
+
+
+def test_updated_on_has_microseconds(serve, three):
+    """Times of repositories have microseconds and +00:00."""
+    moment = datetime.fromisoformat(text := serve().json("/repositories/acme/alpha")["updated_on"])
+
+    assert moment.utcoffset() == timedelta(0)
+    assert len(text) == len("2023-11-14T22:13:20.000000+00:00")
+
+
+def test_uuid_outlives_a_new_name(serve, three):
+    """A folder that is renamed keeps its uuid under the new slug; the old slug is a 404."""
+    api = serve()
+    before = api.json("/repositories/acme/alpha")
+
+    three["alpha"].path.rename(three["alpha"].path.with_name("delta.git"))
+
+    after = api.json("/repositories/acme/delta")
+    assert after["uuid"] == before["uuid"]
+    assert (after["slug"], after["full_name"]) == ("delta", "acme/delta")
+    assert api.get("/repositories/acme/alpha").status_code == 404
+
+
+def test_uuid_addresses(serve, three):
+    """A repository answers to its uuid in encoded braces, also with the workspace's uuid and with empty braces."""
+    api = serve()
+    value = api.json("/repositories/acme/alpha")
+    workspace = quote(value["workspace"]["uuid"])
+
+    for address in ("acme", workspace, "%7B%7D"):
+        assert api.json(f"/repositories/{address}/{quote(value['uuid'])}") == value
+    assert api.json(f"/repositories/acme/{quote(value['uuid'])}/commits")["values"]
+
+
+def test_uuid_can_be_set(api, repository):
+    """A repository's settings may say which uuid it has, also while it is served."""
+    uuid = "12345678-9abc-4def-8123-456789abcdef"
+    before = api.json("")["uuid"]
+    repository.git("config", "sandbox.uuid", uuid)
+
+    assert (before, api.json("")["uuid"]) == (before, f"{{{uuid}}}")
+    assert before != f"{{{uuid}}}"
+
+
+def test_new_repository_in_the_same_place_is_another(api, repository, new_repository):
     """A repository that is deleted and made anew gets a new uuid."""
     (repository.path / "description").write_text("first\n")
-    before = api.get("/repositories/acme/api").json()["uuid"]
+    before = api.json("")["uuid"]
     shutil.rmtree(repository.path)
     assert slugs(api) == []
+
     (new_repository("api").path / "description").write_text("second\n")
-    assert api.get("/repositories/acme/api").json()["uuid"] != before
+
+    assert api.json("")["uuid"] != before
 
 
-def test_uuid_can_be_set(repository: Any, api: Any) -> None:
-    """`git config sandbox.uuid` wins, also while serving."""
-    api.get("/repositories/acme/api")
-    repository.git("config", "sandbox.uuid", "12345678-9abc-def0-1234-56789abcdef0")
-    assert api.get("/repositories/acme/api").json()["uuid"] == "{12345678-9abc-def0-1234-56789abcdef0}"
+def test_clone_address_names_the_caller(repository, serve):
+    """The clone address carries the caller's name, which a client has to strip."""
+    api = serve(users={"bot@acme.example": "t"})
+
+    value = api.get("", auth=("bot@acme.example", "t")).json()
+
+    assert {item["name"] for item in value["links"]["clone"]} == {"https", "ssh"}
+    assert value["links"]["clone"][0]["href"].startswith("https://bot@")
 
 
-def test_updated_on_moves_with_every_ref(repository: Any, api: Any) -> None:
-    """A push, a new tag, packing and a deletion each move updated_on; reading does not."""
-    import time
-
-    seen = []
-
-    def look() -> None:
-        seen.append(api.get("/repositories/acme/api").json()["updated_on"])
-        time.sleep(0.02)  # file times advance by ticks of the kernel's clock
-
+@pytest.mark.parametrize("kind", ["clone", "work tree", "submodule"])
+def test_repositories_with_files_beside_them(api, serve, repository, tmp_path, kind):
+    """Clones are served as well as bare repositories; further work trees and submodules stand for theirs."""
     sha = repository.commit()
-    look()
-    repository.commit()
-    look()
-    repository.git("tag", "v1", sha)
-    look()
-    repository.git("pack-refs", "--all")
-    look()
-    repository.git("tag", "-d", "v1")
-    look()
-    assert seen == sorted(set(seen))
-    look()
-    assert seen[-1] == seen[-2]
+    place = tmp_path / "work" / "My Place"
+    allowed = ("-c", "protocol.file.allow=always")
+    if kind == "clone":
+        subprocess.run(["git", "clone", "-q", repository.path, place], check=True)
+    elif kind == "work tree":
+        repository.git("worktree", "add", "-q", "--detach", str(place), "main")
+    else:
+        subprocess.run(["git", "init", "-q", place.parent], check=True)
+        command = ["git", *allowed, "-C", place.parent, "submodule", "--quiet", "add", repository.path, place.name]
+        subprocess.run(command, check=True)
+
+    other = serve(place)
+
+    assert slugs(other) == ["my-place"]
+    assert other.hashes("/repositories/acme/my-place/commits") == [sha]
 
 
-def test_query_and_sort(new_repository: Callable[..., Any], api: Any) -> None:
-    """Names, slugs and times can be asked for and sorted by; terms are joined with AND."""
-    import time
-
-    for name in ("web-10", "api", "web-9"):
-        new_repository(name).commit()
-        time.sleep(0.02)
-    times = {value["slug"]: value["updated_on"] for value in api.values("/repositories/acme")}
-    assert slugs(api, q='name ~ "WEB"', sort="name") == ["web-9", "web-10"]
-    assert slugs(api, q=f'updated_on > "{times["web-10"]}"', sort="-updated_on") == ["web-9", "api"]
-    assert slugs(api, q=f"updated_on >= {times['api']}", sort="updated_on") == ["api", "web-9"]
-    assert slugs(api, q=f'updated_on>"{times["web-10"]}" AND name!="api"') == ["web-9"]
-    assert slugs(api, q='slug="api"') == ["api"]
-    phoenix = datetime.fromisoformat(times["api"]).isoformat().replace("+00:00", "Z")
-    assert slugs(api, q=f'updated_on = "{phoenix}"') == ["api"]
+def test_uuids_differ(serve, three):
+    """No two repositories share a uuid."""
+    assert len({value["uuid"] for value in serve().values("/repositories/acme")}) == 3
 
 
-def test_ordinary_clones_and_single_repositories(tmp_path: Path, serve: Callable[..., Any], repository: Any) -> None:
-    """Working trees are served as well as bare repositories, by their own path or by that of their folder."""
-    repository.commit()
-    clone = tmp_path / "work" / "My Clone"
-    subprocess.run(["git", "clone", "-q", str(repository.path), str(clone)], check=True)
-    assert slugs(serve(clone)) == ["my-clone"]
-    assert slugs(serve(tmp_path / "work", repository.path)) == ["api", "my-clone"]
+def test_repositories_come_and_go(serve, three, new_repository):
+    """What is added to the folder or taken away shows at the next request."""
+    api = serve()
+    assert slugs(api) == ["alpha", "beta", "gamma"]
+
+    new_repository("delta")
+    three["beta"].path.rename(three["beta"].path.parent.parent / "away.git")
+
+    assert slugs(api) == ["alpha", "delta", "gamma"]
 
 
-def test_workspaces(repository: Any, api: Any) -> None:
-    """The caller's workspaces can be listed, one can be read, and another one is a 404."""
-    (value,) = api.values("/user/workspaces")
-    assert (value["type"], value["workspace"]["type"], value["workspace"]["slug"]) == (
-        "workspace_access",
-        "workspace_base",
-        "acme",
-    )
-    assert "name" not in value["workspace"]
-    assert api.get("/workspaces/acme").json()["slug"] == "acme"
-    for address in ("/repositories/other", "/repositories/other/api", "/workspaces/other"):
-        assert api.get(address).status_code == 404
-    assert api.get("/user").json()["type"] == "user"
+def test_main_branch(api, repository):
+    """The main branch is what HEAD names, also when its name has a slash; failing that, the first one."""
+    sha = repository.commit(branch="trunk")
+    assert api.json("")["mainbranch"] == {"type": "branch", "name": "trunk"}
+    repository.set_ref("refs/heads/main", sha)
+    assert api.json("")["mainbranch"]["name"] == "main"
+
+    repository.set_ref("refs/heads/release/1", sha)
+    repository.git("symbolic-ref", "HEAD", "refs/heads/release/1")
+
+    assert api.json("")["mainbranch"]["name"] == "release/1"
 
 
-@pytest.mark.parametrize("address", ["/repositories", "/repositories/", "/workspaces"])
-def test_removed_addresses(api: Any, address: str) -> None:
-    """The cross-workspace addresses are a 410 that names the change, also with an empty workspace."""
-    answer = api.get(address)
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/repositories",
+        "/repositories/",
+        "/workspaces",
+        "/user/permissions/workspaces",
+        "/user/permissions/repositories",
+    ],
+)
+def test_endpoints_that_were_removed(api, path):
+    """What crossed workspaces is a 410 with its announcement, also when the workspace was left empty by mistake."""
+    answer = api.get(path)
+
     assert answer.status_code == 410
     assert answer.json()["error"]["message"].startswith("CHANGE-2770")
     assert answer.json()["data"] == answer.json()["error"]["data"]
 
 
-@pytest.mark.parametrize("address", ["", "/nothing", "/repositories/acme/api/issues", "/repositories//api", "/../2.0x"])
-def test_unknown_addresses(repository: Any, api: Any, address: str) -> None:
-    """What no API answers to is a 404 in Bitbucket's words."""
-    answer = api.get(address or "/")
-    assert (answer.status_code, answer.json()["error"]["message"]) == (404, "Resource not found")
+def test_user_workspaces(api):
+    """The workspaces of a user are told with slug and uuid and without name."""
+    (value,) = api.json("/user/workspaces")["values"]
+
+    assert value["type"] == "workspace_access"
+    assert value["workspace"]["slug"] == "acme"
+    assert value["workspace"]["uuid"] == api.json("")["workspace"]["uuid"]
+    assert "name" not in value["workspace"]
 
 
-def test_unknown_repository(api: Any) -> None:
-    """What does not exist looks like what may not be seen."""
-    answer = api.get("/repositories/acme/secret/commits")
+def test_workspace_name_can_be_chosen(serve, three):
+    """Another workspace answers under its own slug only; all else is a 404."""
+    api = serve(workspace="umbrella")
+
+    assert api.json("/repositories/umbrella/alpha")["full_name"] == "umbrella/alpha"
+    for path in ("/repositories/acme/alpha", "/repositories/acme", "/workspaces/acme"):
+        assert api.get(path).status_code == 404
+    assert api.json("/workspaces/umbrella")["slug"] == "umbrella"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/nothing",
+        "/repositories/acme/api/",
+        "/repositories/acme/api/issues",
+        "/repositories/acme/api/commit/a/b",
+        "/repositories//api",
+        "/../2.0x",
+    ],
+)
+def test_unknown_address(api, path):
+    """An address that nothing answers to is a 404 that says so."""
+    answer = api.get(path)
+
     assert answer.status_code == 404
-    assert answer.json()["error"]["message"].startswith("You may not have access to this repository or it no longer")
+    assert answer.json()["error"]["message"] == "Resource not found"
+    assert "no API hosted" in answer.json()["error"]["detail"]
 
 
-def test_writing_is_refused(repository: Any, api: Any) -> None:
-    """Only listings of commits take a POST."""
-    assert api.post("/repositories/acme/api").status_code == 405
-    assert api.client.delete(api.address("refs/branches/main")).status_code == 405
+def test_repository_that_is_missing(api):
+    """A repository that does not exist is told in the words for one without access."""
+    answer = api.get("/repositories/acme/nowhere")
+
+    assert answer.status_code == 404
+    assert "may not have access" in answer.json()["error"]["message"]

@@ -1,18 +1,21 @@
-"""Who asks, and with which credential."""
+"""Who asks, with which credential, and what it may do."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
-from .answers import unauthorized
+from .answers import lacks_scope, unauthorized
 
-#: What a scope is called for OAuth and access tokens; `account` is needed for `/user` (Atlassian's OpenAPI text).
-REPOSITORY_SCOPE, ACCOUNT_SCOPE = "repository", "account"
+#: Scope of OAuth and access tokens -> that of API tokens (Atlassian's OpenAPI text, per operation).
+SCOPES = {
+    "account": "read:user:bitbucket",
+    "repository": "read:repository:bitbucket",
+}
 
 
 @attrs.frozen
@@ -21,6 +24,7 @@ class Caller:
 
     email: str | None = None
     credential: str | None = None
+    scopes: frozenset[str] = frozenset(SCOPES)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -30,7 +34,20 @@ class Caller:
         """
         if self.credential is None:
             return {}
-        return {"X-OAuth-Scopes": f"{ACCOUNT_SCOPE}, {REPOSITORY_SCOPE}", "X-Credential-Type": self.credential}
+        return {"X-OAuth-Scopes": ", ".join(self.named(self.scopes)), "X-Credential-Type": self.credential}
+
+    def named(self, scopes: Iterable[str]) -> list[str]:
+        """Return scopes in the words that this kind of credential has for them."""
+        return sorted(scope if self.credential == "access_token" else SCOPES[scope] for scope in scopes)
+
+    def must_have(self, scope: str) -> None:
+        """Check that the credential covers a scope.
+
+        Raises:
+            Refused: with a 403 that tells what is required and what is granted.
+        """
+        if scope not in self.scopes:
+            raise lacks_scope(self.named([scope]), self.named(self.scopes))
 
 
 @attrs.frozen
@@ -39,6 +56,11 @@ class Accounts:
 
     users: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     tokens: Sequence[str] = attrs.field(default=(), repr=False)
+
+    @property
+    def open(self) -> bool:
+        """Whether anybody may ask."""
+        return not self.users and not self.tokens
 
     def caller(self, authorization: str) -> Caller:
         """Return who sent an `Authorization` header.
@@ -49,23 +71,29 @@ class Accounts:
         Raises:
             Refused: with a 401, for a wrong credential and for none.
         """
-        if not self.users and not self.tokens:
+        if self.open:
             return Caller()
         scheme, _, rest = authorization.partition(" ")
-        if scheme.lower() == "bearer" and any(_same(token, rest.strip()) for token in self.tokens):
+        if scheme.lower() == "bearer" and self.is_token(rest.strip()):
             return Caller(credential="access_token")
         if scheme.lower() == "basic":
-            email, _, token = _decoded(rest).partition(":")
-            if _same(self.users.get(email, ""), token) and token:
+            email, _, token = basic(rest).partition(":")
+            if same(self.users.get(email, ""), token) and token:
                 return Caller(email, "api_token")
         raise unauthorized()
 
+    def is_token(self, text: str) -> bool:
+        """Return whether a text is one of the access tokens."""
+        return any(same(token, text) for token in self.tokens)
 
-def _same(one: str, other: str) -> bool:
+
+def same(one: str, other: str) -> bool:
+    """Compare two secrets in constant time."""
     return hmac.compare_digest(one.encode(), other.encode())
 
 
-def _decoded(text: str) -> str:
+def basic(text: str) -> str:
+    """Return `name:password` out of what stands behind `Basic`; empty for what is no Base64."""
     try:
         return base64.b64decode(text).decode("utf-8", "replace")
     except (binascii.Error, ValueError):

@@ -22,8 +22,8 @@ class BadInput(click.ClickException):
     exit_code = 2
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """Print the line on stderr."""
-        click.echo(f"rc sandbox: {self.format_message()}", file=file, err=file is None)
+        """Print the line on stderr; `rc` has its own way to."""
+        click.echo(f"bitbucket-sandbox: {self.format_message()}", file=file, err=file is None)
 
 
 @click.group()
@@ -130,7 +130,7 @@ def demo(path: Path, now: str | None) -> None:
 
     The same --now gives the same commits. A folder that holds something else is left alone.
     """
-    from .demo import NotOurs, make
+    from .demo import NotOurs, TooEarly, make
 
     try:
         moment = None if now is None else datetime.fromisoformat(now)
@@ -138,7 +138,7 @@ def demo(path: Path, now: str | None) -> None:
         raise BadInput(f"--now: {now!r} is not a time such as 2026-11-23T10:00:00-07:00") from None
     try:
         made = make(path, moment if moment is None or moment.tzinfo else moment.replace(tzinfo=UTC))
-    except NotOurs as error:
+    except (NotOurs, TooEarly) as error:
         raise BadInput(str(error)) from None
     except OSError as error:
         raise BadInput(f"{path}: cannot be written ({error.strerror or error})") from None

@@ -27,6 +27,7 @@ _PEOPLE = {
     "ci": "Build Bot <build@ci.invalid>",  # has no account
 }
 _ZONE = "-0700"
+_EARLIEST = datetime(1970, 2, 1, tzinfo=UTC)
 
 Tree = dict[str, str | bytes]
 
@@ -109,6 +110,10 @@ class NotOurs(ValueError):
     """A folder that holds something else."""
 
 
+class TooEarly(ValueError):
+    """A time before which git knows no dates."""
+
+
 @attrs.frozen
 class Made:
     """A repository of the demo: its slug, how many commits it has, and its branches."""
@@ -126,9 +131,14 @@ def make(folder: Path, now: datetime | None = None) -> list[Made]:
 
     Raises:
         NotOurs: the folder exists and was not made by this.
+        TooEarly: `now` is before the dates of git begin.
         OSError: it cannot be written.
     """
     moment = now.replace(microsecond=0) if now else datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    if moment < _EARLIEST:
+        raise TooEarly(
+            f"--now: {moment.isoformat()} is too early; git's dates begin in 1970, and the demo looks back a month"
+        )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         if not (folder / MARKER).is_file():
             raise NotOurs(f"{folder}: is there and was not made by this command; name a new folder")

@@ -12,6 +12,8 @@ from collections.abc import Callable
 
 import attrs
 
+from .auth import SCOPES
+
 KINDS = ("user", "repositories", "repository", "commits", "commit", "branches", "tags", "diffstat", "merge-base")
 
 
@@ -36,6 +38,11 @@ def _seconds(value: str) -> None:
         raise ValueError("seconds")
 
 
+def _scopes(value: str) -> None:
+    if not set(value.split(",")) <= set(SCOPES):
+        raise ValueError(f"some of {', '.join(SCOPES)}, separated by commas")
+
+
 _whole = _matching(r"\d{1,9}", "a whole number")
 _on = _matching("1", "1")
 _shas = _matching(r"\*|[0-9a-f]{7,64}(,[0-9a-f]{7,64})*", "* or shas, separated by commas")
@@ -44,17 +51,19 @@ _shas = _matching(r"\*|[0-9a-f]{7,64}(,[0-9a-f]{7,64})*", "* or shas, separated 
 FAULTS: dict[str, Callable[[str], None]] = {
     "rate-limit": _whole,
     "rate-window": _seconds,
+    "rate-headers": _matching("seconds|scaled|absent", "seconds, scaled or absent"),
     "retry-after": _matching(r"absent|(seconds|date):\d{1,9}", "seconds:N, date:N or absent"),
     "status": _matching(r"[45]\d\d(:\d{1,9})?", "CODE or CODE:COUNT, such as 503:2"),
     "reset": _whole,
     "slow": _seconds,
     "truncate": _whole,
     "bad-json": _whole,
-    "vanished": _matching(r"[^,]+(,[^,]+)*", "shas, separated by commas"),
     "unauthorized": _on,
     "forbidden": _on,
+    "scopes": _scopes,
     "missing": _on,
     "removed": _on,
+    "vanished": _matching(r"[^,]+(,[^,]+)*", "shas, separated by commas"),
     "diffstat-555": _shas,
     "no-ancestor": _shas,
     "next-loop": _on,

@@ -11,9 +11,10 @@ def partial(body: Any, fields: str | None) -> Any:
     """Return what `fields` leaves of a body.
 
     A plain list without `next` loses the pagination link, as in real life. `+x` adds nothing here: nothing is held back.
+    The plus has to arrive encoded; one that was not is a space, and what follows it is a plain name.
     """
     terms = [term.strip() for term in (fields or "").split(",")]
-    only = [term for term in terms if term and term[0] not in "+- "]
+    only = [term for term in terms if term and term[0] not in "+-"]
     result = _only(body, _tree(only)) if only else body
     for term in terms:
         if term.startswith("-"):

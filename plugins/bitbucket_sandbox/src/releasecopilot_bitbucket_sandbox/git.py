@@ -6,7 +6,7 @@ import os
 import subprocess
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,15 +16,21 @@ EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 ORDERS = ("topo-order", "date-order")
 
 # Nobody's configuration may change what we answer, and a server started from a git hook must not answer for its repository.
-_ENVIRONMENT = {
+ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
+    "GIT_ATTR_NOSYSTEM": "1",
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_NO_REPLACE_OBJECTS": "1",
     "LC_ALL": "C.UTF-8",
 }
-# Repositories of other users are served as well, and a path is a path, whatever characters it has.
-_OPTIONS = ("-c", "safe.directory=*", "-c", "core.quotePath=false", "--literal-pathspecs")
+# Repositories of other users are served as well, and a path is a path, whatever characters it has. Of a repository that
+# is not bare, git takes the folder that we were started in for the work tree, and believes its .gitattributes; one of
+# the two ways to say "bare" is not enough where the repository's own settings deny it.
+_OPTIONS = (
+    "--bare", "-c", "core.bare=true", "-c", "safe.directory=*", "-c", "core.quotePath=false",
+    "-c", f"core.attributesFile={os.devnull}", "--literal-pathspecs",
+)  # fmt: skip
 _COMMIT_FIELDS = "%H%x00%P%x00%ct%x00%an%x00%ae%x00%B"
 _REF_FIELDS = "%(refname)%00%(objectname)%00%(*objectname)%00%(objecttype)%00%(*objecttype)"
 _TAG_FIELDS = "%00%(taggername)%00%(taggeremail:trim)%00%(taggerdate:unix)%00%(contents)"
@@ -113,7 +119,7 @@ class Git:
             input=None if given is None else given.encode("utf-8", "replace"),
             stdin=subprocess.DEVNULL if given is None else None,
             capture_output=True,
-            env=_ENVIRONMENT,
+            env=ENVIRONMENT,
             check=False,
         )
         if done.returncode:
@@ -126,7 +132,10 @@ class Git:
         """Return branches (`heads`) and tags (`tags`) that point to commits, by name."""
         form = _REF_FIELDS + (_TAG_FIELDS if "tags" in kinds else "\0\0\0\0".replace("\0", "%00")) + "%00%01"
         text = self.run("for-each-ref", f"--format={form}", *(f"refs/{kind}" for kind in kinds))
-        return [ref for record in text.split(_END)[:-1] if (ref := _ref(record))]
+        records = [record.split("\0") for record in text.split(_END)[:-1]]
+        # git before 2.45 peels a tag once; a tag of a tag is followed to its end here.
+        nested = self.resolve([sha for _, sha, _, _, peeled_kind, *_ in records if peeled_kind == "tag"])
+        return [ref for record in records if (ref := _ref(record, nested))]
 
     def resolve(self, names: Sequence[str]) -> dict[str, str | None]:
         """Return name -> sha of branches, tags, shas and their beginnings; `None` for what does not exist."""
@@ -217,15 +226,16 @@ def _peeled(name: str) -> str:
     return "odd-name-that-is-no-ref" if odd or not name else f"{name}^{{commit}}"
 
 
-def _ref(record: str) -> Ref | None:
-    name, sha, peeled, kind, peeled_kind, tagger, email, seconds, message = record.split("\0")
-    if "commit" not in (kind, peeled_kind):
+def _ref(record: Sequence[str], nested: Mapping[str, str | None]) -> Ref | None:
+    name, sha, peeled, kind, peeled_kind, tagger, email, seconds, message = record
+    target = nested.get(sha) if peeled_kind == "tag" else (peeled or sha)
+    if target is None or ("commit" not in (kind, peeled_kind) and peeled_kind != "tag"):
         return None  # somebody tagged a file
     _, group, short = name.split("/", 2)
     tag = None
     if kind == "tag":
         tag = Tag(tagger, email, _moment(seconds), message)
-    return Ref(short, "branch" if group == "heads" else "tag", peeled or sha, tag)
+    return Ref(short, "branch" if group == "heads" else "tag", target, tag)
 
 
 def _commits(text: str) -> Iterator[GitCommit]:
@@ -240,9 +250,8 @@ def _moment(seconds: str) -> datetime:
     try:
         return datetime.fromtimestamp(int(seconds), UTC)
     except (ValueError, OverflowError, OSError):
-        return datetime.fromtimestamp(
-            0, UTC
-        )  # broken tools write dates that are none; the commit is served all the same
+        # Broken tools write dates that are none; the commit is served all the same.
+        return datetime.fromtimestamp(0, UTC)
 
 
 def _changes(text: str) -> Iterable[Change]:

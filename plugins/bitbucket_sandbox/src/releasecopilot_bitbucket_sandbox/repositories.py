@@ -29,8 +29,8 @@ class Repository:
 
     @classmethod
     def at(cls, path: Path) -> Repository | None:
-        """Return the repository at a path, `None` if there is none."""
-        for candidate in (path / ".git", path):
+        """Return the repository at a path, `None` if there is none; a further work tree stands for its repository."""
+        for candidate in (_linked(path / ".git"), path):
             if (candidate / "HEAD").is_file() and (candidate / "objects").is_dir():
                 return cls(Git(candidate), slug_of(path))
         return None
@@ -167,6 +167,16 @@ class Shelf:
 def slug_of(path: Path) -> str:
     """Return a folder's name as a slug: lower case, and nothing that would have to be encoded in an address."""
     return re.sub(r"[^\w.-]+", "-", path.resolve().name.removesuffix(".git").lower(), flags=re.ASCII) or "repository"
+
+
+def _linked(place: Path) -> Path:
+    """Return the folder that a `.git` file points to, as `git worktree` and submodules have one; else the place."""
+    if not place.is_file():
+        return place
+    text = _read(place).decode("utf-8", "surrogateescape").strip()
+    folder = place.parent / text.removeprefix("gitdir: ")
+    common = _read(folder / "commondir").decode("utf-8", "surrogateescape").strip()
+    return (folder / common).resolve()
 
 
 def _children(folder: Path) -> list[Path]:

@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from .app import PREFIX, Application, Served
+from .app import Application
 from .auth import Accounts
 from .faults import UnknownFault
 from .repositories import NotARepository, Repository, Shelf
+from .routes import PREFIX
+from .served import Served
 from .wire import Server
 
 __all__ = ["NotARepository", "Sandbox", "Served", "UnknownFault"]
@@ -64,7 +66,7 @@ class Sandbox:
             self._app.stopping.clear()
             self._server = Server(self._host, self._port, self._app)
             self._thread = threading.Thread(
-                target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="sandbox", daemon=True
+                target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, name="sandbox", daemon=True
             )
             self._thread.start()
 
@@ -117,15 +119,15 @@ class Sandbox:
     @property
     def requests(self) -> list[Served]:
         """Return what was asked so far, oldest first."""
-        return list(self._app.served)
+        return self._app.record.all()
 
     def clear_requests(self) -> None:
         """Forget what was asked."""
-        self._app.served.clear()
+        self._app.record.clear()
 
     def on_request(self, callback: Callable[[Served], object] | None) -> None:
         """Call a function after each answer has been sent, in the thread that sent it; `None` ends that."""
-        self._app.on_request = callback
+        self._app.record.callback = callback
 
     # --- what goes wrong -------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from .git import Change, GitCommit, Ref, Tag
 from .repositories import Repository
 
 MERGE_STRATEGIES = ["merge_commit", "squash", "fast_forward"]
+_PROJECT = "SANDBOX"
 
 
 def has_account(email: str, users: Container[str]) -> bool:
@@ -58,6 +59,18 @@ class Shapes:
             },
         }
 
+    def project(self) -> dict[str, Any]:
+        """Return the one project that all repositories are in."""
+        link = f"{self.base}/workspaces/{self.workspace}/projects/{_PROJECT}"
+        page = f"{self.web}/{self.workspace}/workspace/projects/{_PROJECT}"
+        return {
+            "type": "project",
+            "key": _PROJECT,
+            "uuid": account("project", self.workspace)[0],
+            "name": self.workspace,
+            "links": {"self": {"href": link}, "html": {"href": page}, "avatar": {"href": f"{page}/avatar/32"}},
+        }
+
     def repository(self, repository: Repository, *, caller: str | None = None) -> dict[str, Any]:
         """Return a repository object; `mainbranch` is null while it is empty.
 
@@ -78,6 +91,7 @@ class Shapes:
             "is_private": True,
             "mainbranch": None if main is None else {"type": "branch", "name": main},
             "workspace": workspace,
+            "project": self.project(),
             "owner": {"type": "team", "display_name": self.workspace, "uuid": workspace["uuid"]},
             "parent": None,
             "description": "",
@@ -185,7 +199,7 @@ class Shapes:
     def ref(self, repository: Repository, ref: Ref, target: GitCommit) -> dict[str, Any]:
         """Return a branch or tag object; link addresses hold the name unencoded, as Bitbucket's do."""
         link = self.repository_link(repository)
-        plural = "branches" if ref.kind == "branch" else "tags"
+        plural, page = ("branches", "branch") if ref.kind == "branch" else ("tags", "commits/tag")
         value = {
             "type": ref.kind,
             "name": ref.name,
@@ -193,7 +207,7 @@ class Shapes:
             "links": {
                 "self": {"href": f"{link}/refs/{plural}/{ref.name}"},
                 "commits": {"href": f"{link}/commits/{ref.name}"},
-                "html": {"href": f"{self.web}/{self.workspace}/{repository.slug}/branch/{ref.name}"},
+                "html": {"href": f"{self.web}/{self.workspace}/{repository.slug}/{page}/{ref.name}"},
             },
         }
         if ref.kind == "branch":

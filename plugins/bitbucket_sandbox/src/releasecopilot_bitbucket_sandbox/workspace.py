@@ -26,7 +26,7 @@ def user_workspaces(call: Call) -> Answer:
 
 
 def gone(call: Call) -> Answer:
-    """`GET /repositories`, `/repositories/` and `/workspaces`: 410 since 14 April 2026 (Atlassian CHANGE-2770).
+    """`GET /repositories`, `/workspaces` and `/user/permissions/…`: 410 since 14 April 2026 (Atlassian CHANGE-2770).
 
     An empty workspace in a client's settings ends here as well.
     """

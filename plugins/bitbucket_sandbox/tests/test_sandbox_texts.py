@@ -83,6 +83,19 @@ def test_summary_and_rendered_follow_the_message(api, repository):
     assert value["summary"]["html"] == "<p>Use &lt;T&gt; &amp; co</p>"
 
 
+def test_parts_of_a_commit(api, repository):
+    """A commit has the recorded keys; asked for alone it has its participants as well."""
+    sha = repository.commit()
+
+    listed, alone = api.json("commits")["values"][0], api.json(f"commit/{sha}")
+
+    assert set(listed) == {
+        *("type", "hash", "date", "author", "message", "summary", "rendered", "parents", "links", "repository")
+    }
+    assert set(listed["links"]) == {"self", "html", "diff", "patch", "approve", "comments", "statuses"}
+    assert alone == {**listed, "participants": []}
+
+
 def test_date_is_the_committers_in_utc(api, repository):
     """The date is when it was committed, in whole seconds and UTC, whatever zone it was written in."""
     repository.commit(written="1600000000 +0200", date="1700000000 -0700")
@@ -122,12 +135,23 @@ def test_author_with_account(api, repository):
     assert "username" not in authors[0]["user"]
 
 
-@pytest.mark.parametrize("author", ["Build Bot <build@ci.invalid>", "No Mail <>", "Odd <not-an-address>"])
+@pytest.mark.parametrize(
+    "author", ["Build Bot <build@ci.invalid>", "No Mail <>", "Odd <not-an-address>", "N <1+n@users.noreply.example>"]
+)
 def test_author_without_account(api, repository, author):
     """For a person without an account the key `user` is absent, and the address stands in `raw` only."""
     repository.commit(author=author)
 
     assert api.json("commits")["values"][0]["author"] == {"type": "author", "raw": author}
+
+
+def test_users_have_accounts(repository, serve):
+    """An address that may log in has an account whatever it looks like, the same as in `/user`."""
+    repository.commit(author="Bot <bot@build.invalid>")
+    api = serve(users={"bot@build.invalid": "t"})
+    api.client.auth = ("bot@build.invalid", "t")
+
+    assert api.json("commits")["values"][0]["author"]["user"]["account_id"] == api.json("/user")["account_id"]
 
 
 def test_author_and_not_committer_is_told(api, repository):
