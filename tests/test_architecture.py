@@ -28,6 +28,7 @@ ROOMS = (
     "walking",
     "_clock",
     "document",
+    "_preparing",
     "_pipeline",
     "_webhooks",
     "_session",

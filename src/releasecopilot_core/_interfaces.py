@@ -53,6 +53,9 @@ class Memory(Protocol):
     def reached_elsewhere(self, repository: Repository, branch: str, shas: Sequence[str]) -> frozenset[str]:
         """Return those of `shas` that are, or are ancestors of, the stored head of another live branch."""
 
+    def known_elsewhere(self, repository: Repository, branch: str, shas: Sequence[str]) -> frozenset[str]:
+        """Return those of `shas` that were seen on another branch, or that the head of another live branch reaches."""
+
     def first_parents(self, repository: Repository, sha: str, distances: Sequence[int]) -> Sequence[str]:
         """Return the stored first-parent ancestors of `sha` at these distances (commits), nearest first."""
 

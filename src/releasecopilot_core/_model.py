@@ -308,10 +308,15 @@ class Stale:
 
 @attrs.frozen
 class Announced:
-    """What a delivery tells of a branch or pull request without giving it all: why, and the head that it named."""
+    """What a delivery tells of a branch or pull request without giving it all.
+
+    `target` is the head that it named (a pull request's may be abbreviated), `None` if it named none or the branch is
+    gone. `base` is the head that the branch had before, `None` for a new branch.
+    """
 
     reason: str
     target: str | None = None
+    base: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -346,7 +351,8 @@ class Scanned:
     """The last word of a scan about one repository.
 
     `branches` are the selected branches that exist, first in the configured order. `swept` says that everything was
-    looked at, whatever the service's own change marks say. `pull_requests_to` moves the mark of the same name.
+    looked at, whatever the service's own change marks say. `pull_requests_to` moves the mark of the same name. With
+    `whole` false only what was announced was looked at: the store remembers nothing of it as a complete scan.
     """
 
     name: str
@@ -355,6 +361,7 @@ class Scanned:
     selection: str | None = None
     swept: bool = False
     pull_requests_to: datetime | None = None
+    whole: bool = True
 
 
 @attrs.frozen(kw_only=True)

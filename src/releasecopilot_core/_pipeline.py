@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 
 import attrs
 
-from ._clock import utc_now
-from ._interfaces import Memory, Store
+from ._interfaces import Store
 from ._keys import KeyFinder
-from ._model import Batch, Commit, Problem, Repository, Scanned, Sighting, Window
+from ._model import Batch, Problem, Repository, Scanned, Window
+from ._preparing import prepared
 from ._run import Progress, RepositoryReport
 
 #: Kinds of problems that are told, but leave a run complete: nothing that could be had is missing.
@@ -29,28 +29,6 @@ def ingest(
         tally.begin(batch)
         applied = store.apply(prepared(batch, store, keys), run_id=run_id)
         tally.end(batch, new=len(applied.new))
-
-
-def prepared(batch: Batch, memory: Memory, keys: KeyFinder) -> Batch:
-    """Return a batch with everything that can be told of it before it is stored; a scan and a webhook share this.
-
-    The title of a pull request reaches the commits that were seen in it earlier, and extractors are asked.
-    """
-    return keys.attach(_with_titles(batch, memory))
-
-
-def _with_titles(batch: Batch, memory: Memory) -> Batch:
-    if batch.repository is None or not any(request.title for request in batch.pull_requests):
-        return batch
-    moment = utc_now()
-    more = [
-        Commit(sha=sha, sightings=frozenset({seen}))
-        for request in batch.pull_requests
-        if request.title is not None
-        for seen in (Sighting(batch.repository.uuid, moment, pull_request=request.id, title=request.title),)
-        for sha in memory.pull_request_commits(batch.repository, request.id)
-    ]
-    return attrs.evolve(batch, commits=(*batch.commits, *more))
 
 
 @attrs.define

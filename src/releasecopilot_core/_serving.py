@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import secrets as random
+import socket
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
+
+import attrs
 
 from ._ingestor import Ingestor
-from ._interfaces import Store
-from ._settings import Settings
+from ._interfaces import Store, WebhookDecoder
+from ._plugins import Host
+from ._settings import DEFAULT_PATH, Settings
 from ._webhooks import Answer, Receiver
-from .errors import ReleaseCopilotError, SettingsError
+from .errors import ReleaseCopilotError, SettingsError, UnknownNameError, UsageError
 
 _log = logging.getLogger("releasecopilot_core")
 
@@ -23,27 +28,33 @@ _log = logging.getLogger("releasecopilot_core")
 GATHER_SECONDS = 2.0
 #: Seconds between looks for what other workers, or an earlier process, left to repair.
 LOOK_SECONDS = 60.0
-#: After a repair that was not complete the next one waits, longer each time: seconds, first and longest.
+#: After a repair that left something undone the next one waits, longer each time: seconds, first and longest.
 FIRST_WAIT, LONGEST_WAIT = 30.0, 3600.0
 #: A repair that takes longer than this, in seconds, may be repeated by another worker; that does no harm.
 LEASE_SECONDS = 900.0
 _DAY = 86_400.0
+
+#: The environment variable through which `rc serve` tells its worker processes what to open. It holds no secret.
+SERVING_VARIABLE = "RC_SERVING"
 
 
 class Webhook:
     """Takes the deliveries of one service, and repairs in the background what they lack when credentials allow it.
 
     What frameworks mount: `receive`, `health`, `path` and `body_limit`. `start` is called in the process that serves
-    (after a fork, never before it), `close` at its end; both may be called twice. Use it as a context manager.
+    (after a fork, never before it), `close` at its end; both may be called twice, and it may be started again after it
+    was closed. Use it as a context manager.
     """
 
     def __init__(self, receiver: Receiver, ingestor: Ingestor, *, repairs: bool) -> None:
         self._receiver = receiver
         self._ingestor = ingestor
         self._repairer = Repairer(ingestor, receiver.service) if repairs else None
+        self._lock = threading.Lock()
+        self._started = False
         if self._repairer is not None:
             receiver.on_stored = self._repairer.wake
-            receiver.repairs = lambda: "on"
+            receiver.repairs = lambda: "on" if self._started else "off"
 
     @property
     def service(self) -> str:
@@ -65,6 +76,11 @@ class Webhook:
         """Whether deliveries must prove that their sender knows the secret."""
         return bool(self._receiver.secrets)
 
+    @property
+    def is_repairing(self) -> bool:
+        """Whether what deliveries lack is fetched in the background, once it is started."""
+        return self._repairer is not None
+
     def receive(self, headers: Iterable[tuple[str, str]], body: bytes) -> Answer:
         """Return the answer to a delivery; see `Receiver.receive`. Blocking."""
         return self._receiver.receive(headers, body)
@@ -78,15 +94,27 @@ class Webhook:
         return self._receiver.health()
 
     def start(self) -> None:
-        """Begin to repair in the background, if that is wanted."""
-        if self._repairer is not None:
-            self._repairer.start()
+        """Begin to repair in the background, if that is wanted; what was closed is opened again.
+
+        Raises:
+            StoreError: the store cannot be opened.
+        """
+        if self._started:  # without the lock: servers may call this at each request
+            return
+        with self._lock:
+            if not self._started:
+                self._receiver.store = self._ingestor.store(self.service)
+                if self._repairer is not None:
+                    self._repairer.start()
+                self._started = True
 
     def close(self) -> None:
         """End repairs, and close the store that was opened here; what was answered 202 is stored."""
-        if self._repairer is not None:
-            self._repairer.stop()
-        self._ingestor.close()
+        with self._lock:
+            self._started = False
+            if self._repairer is not None:
+                self._repairer.stop()
+            self._ingestor.close()
 
     def __enter__(self) -> Webhook:
         self.start()
@@ -104,36 +132,43 @@ def open_webhook(
     settings: Settings | Mapping[str, Any] | str | os.PathLike[str] | None = None,
     database: str | os.PathLike[str] | None = None,
     repair: bool = True,
+    plugins: Mapping[str, object] | None = None,
 ) -> Webhook:
     """Return what takes the deliveries of a service.
 
     `storage` is a store that the caller goes on to own, else the one of `database` or of the settings is opened.
     `secret` may be two while rotating; by default it is that of the settings. Without any secret everybody may deliver,
-    which is logged as a warning. Repairs run when the settings have credentials, unless `repair` is false.
+    which is logged as a warning. Repairs run when the settings have credentials, unless `repair` is false. `plugins` are
+    added to the installed ones.
 
     Raises:
         UsageError: the settings are wrong, or no plugin decodes such deliveries.
         StoreError: the store cannot be opened.
     """
+    if isinstance(storage, str | os.PathLike):
+        raise UsageError("storage: give an open store, such as CommitStorage(PATH), or the path as database=PATH")
     if settings is None or isinstance(settings, Mapping):
         loaded = Settings(settings)
     else:
         loaded = settings if isinstance(settings, Settings) else Settings.load(settings)
-    ingestor = Ingestor(loaded, database=database, storage=storage)
+    proofs = None if secret is None else _proofs(secret)
+    ingestor = Ingestor(loaded, plugins=plugins, database=database, storage=storage)
     try:
-        proofs = None if secret is None else _proofs(secret)
-        receiver = ingestor.receiver(service, store=storage, secrets=proofs)
+        receiver = ingestor.receiver(service, secrets=proofs)
+        webhook = Webhook(receiver, ingestor, repairs=repair and receiver.decoder.can_repair)
     except BaseException:
         ingestor.close()
         raise
-    if not receiver.secrets:
+    if not webhook.is_proving:
         _log.warning("%s webhooks: no secret is set, so anybody who reaches this address may deliver", service)
-    return Webhook(receiver, ingestor, repairs=repair and receiver.decoder.can_repair)
+    return webhook
 
 
 def _proofs(secret: str | Sequence[str]) -> tuple[str, ...]:
     proofs = (secret,) if isinstance(secret, str) else tuple(secret)
-    if not all(proofs):
+    if not all(isinstance(proof, str) for proof in proofs):
+        raise SettingsError("the webhook's secret must be text, or a list of texts")
+    if not proofs or not all(proofs):
         # An empty secret would be a proof that anybody can give.
         raise SettingsError("the webhook's secret is empty; check the variable that holds it")
     return proofs
@@ -142,7 +177,8 @@ def _proofs(secret: str | Sequence[str]) -> tuple[str, ...]:
 class Repairer:
     """Repairs one source in a thread of its own, soon after a delivery and once a minute; one process at a time does.
 
-    Its failures are logged and told in the repair's artifact; it goes on, after a wait that grows.
+    Its failures are logged and told in the repair's artifact; it goes on, after a wait that grows. When only some of
+    what is stale could not be had, a delivery is repaired soon all the same.
     """
 
     def __init__(self, ingestor: Ingestor, source: str) -> None:
@@ -153,13 +189,16 @@ class Repairer:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._look = LOOK_SECONDS
-        self._wait = 0.0
-        self._pruned = 0.0
+        self._hold = self._wait = 0.0
+        self._pruned: float | None = None
 
     def start(self) -> None:
-        """Start the thread; a second time does nothing."""
+        """Start the thread; while it runs a second time does nothing."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="releasecopilot-repairs", daemon=True)
+            self._stopping = threading.Event()
+            self._thread = threading.Thread(
+                target=self._work, args=(self._stopping,), name="releasecopilot-repairs", daemon=True
+            )
             self._thread.start()
 
     def wake(self) -> None:
@@ -172,24 +211,27 @@ class Repairer:
         self._delivered.set()
         if self._thread is not None:
             self._thread.join(10.0)
+            self._thread = None
 
-    def _work(self) -> None:
-        while not self._stopping.is_set():
-            self._prune()
+    def _work(self, stopping: threading.Event) -> None:
+        while not stopping.is_set():
+            self._delivered.clear()
             try:
-                self._repair()
+                self._prune()
+                self._repair(stopping)
             except ReleaseCopilotError as error:
-                self._defer(str(error))
+                if not stopping.is_set():
+                    self._defer(str(error), all_of_it=True)
             except Exception:  # a plugin's code, or a bug: deliveries must go on being taken
                 _log.exception("repairs of %s failed", self._source)
-                self._defer("an unexpected error")
-            self._delivered.wait(self._look)
-            self._delivered.clear()
-            self._stopping.wait(max(GATHER_SECONDS, self._wait))
+                self._defer("an unexpected error", all_of_it=True)
+            if not stopping.is_set():
+                self._delivered.wait(max(self._look, self._wait))
+                stopping.wait(max(GATHER_SECONDS, self._hold))
 
-    def _repair(self) -> None:
+    def _repair(self, stopping: threading.Event) -> None:
         store = self._ingestor.store(self._source)
-        self._look = LOOK_SECONDS
+        self._look, self._hold = LOOK_SECONDS, 0.0
         if not store.to_repair(self._source):
             self._wait = 0.0
             return
@@ -198,25 +240,141 @@ class Repairer:
             self._look, self._wait = GATHER_SECONDS, 0.0
             return
         try:
-            run = self._ingestor.repair(self._source, stop=self._stopping)
+            run = self._ingestor.repair(self._source, stop=stopping)
+            undone = run.status != "complete" or (store.to_repair(self._source) and not self._delivered.is_set())
         finally:
             with contextlib.suppress(ReleaseCopilotError):
                 store.release(self._lease, self._holder)
-        if run.status == "complete":
+        if not undone:
             self._wait = 0.0
-        elif not self._stopping.is_set():
-            self._defer(f"repair {run.run_id} is {run.status}")
+        elif not stopping.is_set():
+            what = run.status if run.status != "complete" else "complete, and left something to repair"
+            self._defer(f"repair {run.run_id} is {what}", all_of_it=run.status == "failed")
 
     @property
     def _lease(self) -> str:
         return f"repairs of {self._source}"
 
-    def _defer(self, reason: str) -> None:
+    def _defer(self, reason: str, *, all_of_it: bool) -> None:
         self._wait = min(LONGEST_WAIT, max(FIRST_WAIT, self._wait * 2))
-        _log.warning("%s; the next repair of %s begins in %d s", reason, self._source, self._wait)
+        # When nothing can be had, a delivery changes nothing; else what it announces is fetched, but not all the time.
+        self._hold = self._wait if all_of_it else FIRST_WAIT
+        _log.warning("%s; what is left is tried again in %d s", reason, self._wait)
 
     def _prune(self) -> None:
-        if time.monotonic() - self._pruned > _DAY or not self._pruned:
-            self._pruned = time.monotonic()
+        if self._pruned is None or time.monotonic() - self._pruned > _DAY:
             if count := self._ingestor.prune_deliveries(self._source):
                 _log.info("the raw bodies of %d deliveries were old and have been dropped", count)
+            self._pruned = time.monotonic()
+
+
+# --- rc serve ------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class Serving:
+    """What a process that serves one service's webhook must know to open it; none of it is secret.
+
+    `rc serve` makes it, `export` and `from_environment` carry it to worker processes. `config` is a settings file (by
+    default `config/settings.yaml`, which may be absent when a `database` is named), `logging` a `logging.config`
+    dictionary for servers that start fresh processes. `insecure` allows to serve without a secret.
+    """
+
+    service: str
+    path: str
+    host: str = "127.0.0.1"
+    port: int = 8080
+    workers: int = 1
+    config: str | None = None
+    database: str | None = None
+    insecure: bool = False
+    access_log: bool = False
+    logging: Mapping[str, Any] | None = None
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> Serving:
+        """Return what `export` wrote.
+
+        Raises:
+            UsageError: it was never called.
+        """
+        text = (os.environ if environ is None else environ).get(SERVING_VARIABLE)
+        if text is None:
+            raise UsageError(f"{SERVING_VARIABLE} is not set: this is for the worker processes of `rc serve`")
+        return cls(**json.loads(text))
+
+    def export(self) -> None:
+        """Write it where processes started from here find it."""
+        os.environ[SERVING_VARIABLE] = json.dumps(attrs.asdict(self))
+
+    def settings(self) -> Settings:
+        """Load the settings."""
+        missing = self.config is None and self.database is not None and not DEFAULT_PATH.exists()
+        return Settings() if missing else Settings.load(self.config)
+
+    def check(self) -> WebhookDecoder:
+        """Return the decoder, after checking that whoever delivers must prove it; opens no store.
+
+        Raises:
+            UsageError: the settings are wrong, or there is no secret and it is not `insecure`.
+        """
+        settings = self.settings()
+        host = Host(disabled=settings.disabled_plugins)
+        decoder = cast(WebhookDecoder, host.open_named("rc_webhooks", self.service, settings, what="webhook"))
+        if not decoder.secrets and not self.insecure:
+            raise SettingsError(
+                f"{settings.origin}: {self.service}.webhook_secret is not set, so anybody could deliver; "
+                "set it, or accept that with --insecure"
+            )
+        return decoder
+
+    def open(self) -> Webhook:
+        """Open the webhook in the process that serves; it is not started yet.
+
+        Raises:
+            UsageError: the settings are wrong, or there is no secret and it is not `insecure`.
+            StoreError: the store cannot be opened.
+        """
+        self.check()
+        return open_webhook(self.service, settings=self.settings(), database=self.database)
+
+    def listen(self) -> socket.socket:
+        """Return a socket that listens at host and port (0: any that is free); all workers share it.
+
+        Raises:
+            UsageError: the address cannot be had.
+        """
+        place = f"{self.host}:{self.port}"
+        try:
+            family, kind, protocol, _, address = socket.getaddrinfo(
+                self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )[0]
+            listener = socket.socket(family, kind, protocol)
+            try:
+                if os.name == "posix":  # elsewhere it would take an address that is in use
+                    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listener.bind(address)
+                listener.listen(1024)
+            except BaseException:
+                listener.close()
+                raise
+        except (OSError, UnicodeError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UsageError(f"{place}: cannot listen there ({reason}); choose another --host or --port") from None
+        return listener
+
+
+def web_servers(settings: Settings) -> dict[str, Any]:
+    """Return framework name -> what its plugin gives for `rc_web_servers`, by name.
+
+    Raises:
+        UnknownNameError: no such plugin is installed; the message says what to install.
+    """
+    host = Host(disabled=settings.disabled_plugins)
+    found = host.named("rc_web_servers", settings=settings)
+    if not found:
+        faults = "".join(f"; {problem.message}" for problem in host.problems())
+        raise UnknownNameError(
+            f"no web framework is installed; pip install 'releasecopilot-core[fastapi]' (or [flask]){faults}"
+        )
+    return {name: server for name, (_, server) in sorted(found.items())}

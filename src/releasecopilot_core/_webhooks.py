@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
 import secrets as random
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -17,7 +17,7 @@ from ._clock import utc_now
 from ._interfaces import Store, WebhookDecoder
 from ._keys import KeyFinder
 from ._model import Batch
-from ._pipeline import prepared
+from ._preparing import prepared
 from ._run import Delivery, DeliveryRecord, DeliveryStatus
 from .errors import StoreError
 
@@ -25,6 +25,9 @@ _log = logging.getLogger("releasecopilot_core")
 
 #: Header names that any service sends, and that are kept with a delivery beside those of its decoder.
 _KEPT_HEADERS = frozenset({"content-type", "content-length", "user-agent"})
+
+#: Seconds between two warnings of refused deliveries: whoever reaches the address could fill the log.
+_COMPLAIN_SECONDS = 60.0
 
 
 @attrs.frozen
@@ -59,6 +62,7 @@ class Receiver:
     body_limit: int = 1 << 20
     on_stored: Callable[[], object] | None = None
     repairs: Callable[[], str] | None = None
+    _complained: float = attrs.field(default=-_COMPLAIN_SECONDS, init=False)
 
     @property
     def path(self) -> str:
@@ -73,16 +77,23 @@ class Receiver:
         """
         if len(body) > self.body_limit:
             return self.too_large()
-        delivery = Delivery(headers={name.lower(): value for name, value in headers}, body=body)
-        if self.secrets and not self.decoder.verify(delivery, self.secrets):
+        delivery = Delivery(headers=_joined(headers), body=body)
+        if not self._is_proven(delivery):
+            self._complain()
             return rejected(401, "no proof, or a wrong one, that the sender knows the webhook's secret")
         try:
-            payload = json.loads(body)
+            payload = parsed(body)
         except (ValueError, RecursionError):
             return rejected(400, "the body is not JSON")
         if not isinstance(payload, dict):
             return rejected(400, "the body is not a JSON object")
-        return self._store(attrs.evolve(delivery, payload=payload))
+        try:
+            return self._store(attrs.evolve(delivery, payload=payload))
+        except StoreError as error:
+            _log.error("a delivery could not be stored: %s", error)
+        except Exception:  # a store that is not ours; the sender may only hear what makes it send again
+            _log.exception("a delivery could not be stored")
+        return rejected(503, "the store is out of reach; send it again later")
 
     def too_large(self) -> Answer:
         """Return the answer to a body beyond the limit, of which the rest need not be read."""
@@ -101,8 +112,23 @@ class Receiver:
         body = {"status": "ok" if state == "ok" else "failing", "store": state, "repairs": repairs}
         return Answer(200 if state == "ok" else 503, body)
 
+    def _is_proven(self, delivery: Delivery) -> bool:
+        if not self.secrets:
+            return True
+        try:
+            return self.decoder.verify(delivery, self.secrets)
+        except Exception:  # code we did not write, on data that nobody checked
+            _log.exception("a proof could not be checked")
+            return False
+
+    def _complain(self) -> None:
+        moment = time.monotonic()
+        if moment - self._complained >= _COMPLAIN_SECONDS:
+            self._complained = moment
+            _log.warning("a %s delivery was refused: no proof, or a wrong one, of the secret", self.service)
+
     def _store(self, delivery: Delivery) -> Answer:
-        event, request_id = self.decoder.identify(delivery)
+        event, request_id = self._identified(delivery)
         status, reason, batches = decoded(self.decoder, delivery)
         record = DeliveryRecord(
             id=new_delivery_id(),
@@ -118,21 +144,38 @@ class Receiver:
         )
         try:
             found, duplicate = self.store.deliver(record, [prepared(b, self.store, self.keys) for b in batches])
-        except StoreError as error:
-            _log.error("a delivery could not be stored: %s", error)
-            return rejected(503, "the store is out of reach; send it again later")
-        if status == "failed":
-            _log.warning("delivery %s (%s) is kept, but was not understood: %s", found, event, reason)
+        except StoreError:
+            raise
+        except Exception as error:  # what a decoder lets through may still be more than a store can hold
+            _log.exception("what a delivery tells could not be stored")
+            record = attrs.evolve(record, status="failed", reason=_reason(error))
+            found, duplicate = self.store.deliver(record, ())
+        return self._answered(attrs.evolve(record, id=found), duplicate=duplicate)
+
+    def _answered(self, record: DeliveryRecord, *, duplicate: bool) -> Answer:
         if duplicate:
-            return Answer(202, {"status": "duplicate", "delivery": found})
-        if status == "stored" and self.on_stored is not None:
+            _log.info("delivery %s (%s) came again", record.id, record.event)
+            return Answer(202, {"status": "duplicate", "delivery": record.id})
+        if record.status == "failed":
+            _log.warning("delivery %s (%s) is kept, but was not understood: %s", record.id, record.event, record.reason)
+        else:
+            _log.info("delivery %s (%s) is %s", record.id, record.event, record.status)
+        if record.status == "stored" and self.on_stored is not None:
             self.on_stored()
-        return Answer(202, {"status": "ignored" if status == "ignored" else "stored", "delivery": found})
+        return Answer(202, {"status": "ignored" if record.status == "ignored" else "stored", "delivery": record.id})
+
+    def _identified(self, delivery: Delivery) -> tuple[str | None, str | None]:
+        try:
+            event, request_id = self.decoder.identify(delivery)
+        except Exception:  # code we did not write, on data that nobody checked
+            _log.exception("a delivery could not be identified")
+            return None, None
+        return _label(event), _label(request_id)
 
     def _kept(self, headers: Mapping[str, str]) -> dict[str, str]:
         # By name: a relay may add a header that holds a secret, and we cannot know it.
         wanted = _KEPT_HEADERS.union(self.decoder.kept_headers)
-        return {name: value[:1000] for name, value in sorted(headers.items()) if name in wanted}
+        return {name: _label(value, 1000) or "" for name, value in sorted(headers.items()) if name in wanted}
 
 
 def rejected(status: int, reason: str) -> Answer:
@@ -140,16 +183,50 @@ def rejected(status: int, reason: str) -> Answer:
     return Answer(status, {"status": "rejected", "delivery": None, "reason": reason})
 
 
+def parsed(body: bytes) -> Any:
+    """Return what a JSON body says, by the letter of RFC 8259: UTF-8, and no `NaN`.
+
+    Raises:
+        ValueError: it is not JSON, or holds a number of thousands of digits.
+        RecursionError: it is nested more deeply than any service's.
+    """
+    return json.loads(body.decode("utf-8-sig"), parse_constant=_refuse_constant)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return headers by lower-case name; of one that came several times no value may hide another (RFC 9110, 5.3)."""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        key = name.lower()
+        found[key] = f"{found[key]}, {value}" if key in found else value
+    return found
+
+
+def _label(value: object, length: int = 200) -> str | None:
+    """Return a text as it can be stored and shown in one line, `None` for anything else."""
+    if not isinstance(value, str):
+        return None
+    return "".join(character if character.isprintable() else "\ufffd" for character in value[:length])
+
+
 def decoded(decoder: WebhookDecoder, delivery: Delivery) -> tuple[DeliveryStatus, str | None, Sequence[Batch]]:
     """Return what comes of a delivery: its status, why it failed, and the batches that it tells."""
     try:
-        batches = decoder.decode(delivery)
+        batches = tuple(decoder.decode(delivery))
     except Exception as error:  # code we did not write, on data that nobody checked
         if not isinstance(error, ValueError):
             _log.exception("a delivery could not be decoded")
-        name = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-        return "failed", f"{name}{' '.join(str(error).split())}"[:500], ()
+        return "failed", _reason(error), ()
     return ("stored" if batches else "ignored"), None, batches
+
+
+def _reason(error: Exception) -> str:
+    name = "" if type(error) is ValueError else f"{type(error).__name__}: "
+    return f"{name}{_label(' '.join(str(error).split()), 500)}"
 
 
 def replay(store: Store, decoder: WebhookDecoder, keys: KeyFinder, delivery_id: str) -> DeliveryStatus | None:
@@ -160,17 +237,22 @@ def replay(store: Store, decoder: WebhookDecoder, keys: KeyFinder, delivery_id: 
     record = store.delivery(delivery_id)
     if record is None or record.body is None:
         return None
-    delivery = Delivery(headers=record.headers, body=record.body, payload=json.loads(record.body))
+    delivery = Delivery(headers=record.headers, body=record.body, payload=parsed(record.body))
     status, reason, batches = decoded(decoder, delivery)
-    store.redeliver(delivery_id, [prepared(batch, store, keys) for batch in batches], status, reason)
+    try:
+        store.redeliver(delivery_id, [prepared(batch, store, keys) for batch in batches], status, reason)
+    except StoreError:
+        raise
+    except Exception as error:  # what a decoder lets through may still be more than a store can hold
+        _log.exception("what delivery %s tells could not be stored", delivery_id)
+        status = "failed"
+        store.redeliver(delivery_id, (), status, _reason(error))
     return status
 
 
 def prune(store: Store, days: float) -> int:
-    """Drop raw bodies that are older than so many days; returns of how many deliveries. A busy store is no error."""
-    with contextlib.suppress(StoreError):
-        return store.prune_deliveries(utc_now() - timedelta(days=days))
-    return 0
+    """Drop raw bodies that are older than so many days; returns of how many deliveries."""
+    return store.prune_deliveries(utc_now() - timedelta(days=days))
 
 
 def new_delivery_id() -> str:

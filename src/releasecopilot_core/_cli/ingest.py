@@ -1,11 +1,12 @@
-"""`rc ingest NAME-scan`: one command for each source that an installed plugin provides."""
+"""`rc ingest NAME-scan` and `NAME-repair`: commands for each source that an installed plugin provides."""
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -16,7 +17,9 @@ from .root import closest
 if TYPE_CHECKING:
     from releasecopilot_core import Ingestor, PlanEntry, Run
 
-_SUFFIX = "-scan"
+_SCAN, _REPAIR = "-scan", "-repair"
+_WHERE = (database_option, click.option("--artifact-dir", metavar="PATH", help="Folder of the run's artifact."))
+_HOW = (json_option, click.option("--quiet", is_flag=True, help="Print nothing but problems."))
 _EXIT = {"complete": COMPLETE, "partial": PARTIAL, "failed": FAILED}
 
 
@@ -24,15 +27,18 @@ class SourcesGroup(click.Group):
     """Has a command for each source; plugins are loaded when one is looked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return `NAME-scan` for each source."""
-        return sorted(name + _SUFFIX for name in _sources()[0])
+        """Return `NAME-scan` for each source, and `NAME-repair` for those with webhooks."""
+        found = _Found.now()
+        return sorted([name + _SCAN for name in found.sources] + [name + _REPAIR for name in found.repairable])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Build the command of a source."""
-        opener = _sources()[0].get(cmd_name.removesuffix(_SUFFIX)) if cmd_name.endswith(_SUFFIX) else None
-        if opener is None:
-            return None
-        return scan_command(cmd_name.removesuffix(_SUFFIX), inspect.getdoc(opener) or f"Scan {cmd_name}.")
+        found = _Found.now()
+        name, scan = cmd_name.removesuffix(_SCAN), cmd_name.endswith(_SCAN)
+        if scan and name in found.sources:
+            return scan_command(name, inspect.getdoc(found.sources[name]) or f"Scan {name}.")
+        name = cmd_name.removesuffix(_REPAIR)
+        return repair_command(name) if cmd_name.endswith(_REPAIR) and name in found.repairable else None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -40,22 +46,31 @@ class SourcesGroup(click.Group):
         """Find the source's command; a wrong name gets the closest one, and plugins that failed are told of."""
         name = str(args[0])
         if not name.startswith("-") and self.get_command(ctx, name) is None:
-            problems = "".join(f"; {problem}" for problem in _sources()[1])
+            problems = "".join(f"; {problem}" for problem in _Found.now().problems)
             ctx.fail(f"no command {name!r}{closest(name, self.list_commands(ctx))}{problems}")
         return super().resolve_command(ctx, args)
 
 
-def _sources() -> tuple[dict[str, Callable[..., Any]], list[str]]:
-    """Return the sources of all plugins that are not disabled, and what is wrong with plugins."""
-    from releasecopilot_core import Ingestor, Settings
-    from releasecopilot_core.errors import SettingsError
+class _Found(NamedTuple):
+    """What plugins that are not disabled provide, and what is wrong with plugins."""
 
-    try:
-        settings = Settings.load()
-    except SettingsError:
-        settings = Settings()  # the command itself will complain of the file that it is given
-    with Ingestor(settings) as ingestor:
-        return ingestor.sources(), [problem.message for problem in ingestor.problems()]
+    sources: dict[str, Callable[..., Any]]
+    repairable: list[str]
+    problems: list[str]
+
+    @classmethod
+    def now(cls) -> _Found:
+        from releasecopilot_core import Ingestor, Settings
+        from releasecopilot_core.errors import SettingsError
+
+        try:
+            settings = Settings.load()
+        except SettingsError:
+            settings = Settings()  # the command itself will complain of the file that it is given
+        with Ingestor(settings) as ingestor:
+            sources = ingestor.sources()
+            repairable = [name for name in ingestor.webhooks() if name in sources]
+            return cls(sources, repairable, [problem.message for problem in ingestor.problems()])
 
 
 @click.group(cls=SourcesGroup)
@@ -71,22 +86,42 @@ def scan_command(source: str, text: str) -> click.Command:
 
     # The list of commands would cut the help at the terminal's width; its first paragraph is short and whole.
     first = " ".join(text.partition("\n\n")[0].split())
-    command = click.command(source + _SUFFIX, cls=ManyValuesCommand, help=text, short_help=first)(scan)
+    command = click.command(source + _SCAN, cls=ManyValuesCommand, help=text, short_help=first)(scan)
     options = [
         click.option("--hours", type=float, default=4.0, show_default=True, help="Length of the window that ends now."),
         config_option,
         click.option("--repos", cls=ManyValues, metavar="NAME…", help="Repositories, by name or glob."),
         click.option("--branches", cls=ManyValues, metavar="NAME…", help="Branches, by name or glob."),
-        database_option,
-        click.option("--artifact-dir", metavar="PATH", help="Folder of the run's artifact."),
+        *_WHERE,
         click.option("--full", is_flag=True, help="All history, and all file lists that were left out before."),
         click.option("--files", type=click.Choice(["auto", "api", "git", "none"]), help="How to get changed files."),
         click.option("--dry-run", is_flag=True, help="Print what would be done and the least it would cost."),
-        json_option,
-        click.option("--quiet", is_flag=True, help="Print nothing but problems."),
+        *_HOW,
         click.option("--strict", is_flag=True, help="Refuse to start when a plugin failed to load."),
     ]
     for option in options:
+        command = option(command)
+    return command
+
+
+def repair_command(source: str) -> click.Command:
+    """Return the command that fetches what webhooks of a source left to fetch."""
+
+    def repair(
+        config: str | None, database: str | None, artifact_dir: str | None, *, as_json: bool, quiet: bool
+    ) -> None:
+        """Fetch what webhooks announced and did not carry: further commits, changed files, commits of pull requests.
+
+        Nothing else is looked at. With nothing to repair it costs no request.
+        """
+        from .opening import opened
+
+        with opened(config, database=database, artifacts=artifact_dir) as ingestor:
+            run = _perform(ingestor, source, ingestor.repair, kind="repair", quiet=quiet, as_json=as_json)
+        click.get_current_context().exit(_EXIT[run.status])
+
+    command = click.command(source + _REPAIR)(repair)
+    for option in (config_option, *_WHERE, *_HOW):
         command = option(command)
     return command
 
@@ -106,12 +141,13 @@ def _scan(source: str, *, config: str | None, database: str | None, artifact_dir
             _print_plan(ingestor.plan(source, **request), as_json=options["as_json"])
             return
         quiet, as_json = options["quiet"], options["as_json"]
-        run = _perform(ingestor, source, request, quiet=quiet, as_json=as_json, strict=options["strict"])
+        scan = functools.partial(ingestor.scan, **request, strict=options["strict"])
+        run = _perform(ingestor, source, scan, kind="scan", quiet=quiet, as_json=as_json)
     click.get_current_context().exit(_EXIT[run.status])
 
 
 def _perform(
-    ingestor: Ingestor, source: str, request: dict[str, Any], *, quiet: bool, as_json: bool, strict: bool
+    ingestor: Ingestor, source: str, work: Callable[..., Run], *, kind: str, quiet: bool, as_json: bool
 ) -> Run:
     from releasecopilot_core import new_run_id
 
@@ -120,14 +156,12 @@ def _perform(
     from .progress import progress
 
     run_id = new_run_id()
-    with logging_to(ingestor.settings.logs(source), run_id), progress(quiet=quiet) as on_progress:
-        run = ingestor.scan(
+    with logging_to(ingestor.settings.logs(source), run_id, kind=kind), progress(quiet=quiet) as on_progress:
+        run = work(
             source,
             run_id=run_id,
-            strict=strict,
             on_progress=on_progress,
             on_finish=lambda run: _print_run(ingestor, run, quiet=quiet, as_json=as_json),
-            **request,
         )
     tell_if_keys_are_stale(ingestor, source)
     return run

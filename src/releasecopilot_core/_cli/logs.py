@@ -1,4 +1,4 @@
-"""The log file of a run: `scan_<run_id>.log`, every line with the time in Phoenix."""
+"""The log file of a run: `<kind>_<run_id>.log`, every line with the time in Phoenix."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class _PhoenixFormatter(logging.Formatter):
 
 
 @contextlib.contextmanager
-def logging_to(folder: str, run_id: str) -> Iterator[None]:
+def logging_to(folder: str, run_id: str, *, kind: str = "scan") -> Iterator[None]:
     """Write what any plugin logs, from INFO on, into a file of its own in `folder`, which is made if needed.
 
     Raises:
         UsageError: the folder cannot be written to.
     """
-    path = Path(folder) / f"scan_{run_id}.log"
+    path = Path(folder) / f"{kind}_{run_id}.log"
     made = [parent for parent in path.parents if not parent.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from releasecopilot_core import Batch, Commit, FileChange, Scanned, Sighting, Store, StoryKey, Walk, Window
+from releasecopilot_core import (
+    Announced,
+    Batch,
+    Commit,
+    DeliveryRecord,
+    FileChange,
+    PullRequest,
+    Scanned,
+    Sighting,
+    Store,
+    StoryKey,
+    Walk,
+    Window,
+)
 
 from .sinks import a_run
 from .strategies import REPOSITORY, SHAS, batches, moments
@@ -35,6 +48,22 @@ def a_commit(sha: str, *parents: str, branch: str = "main", **changes: Any) -> C
 def a_batch(*commits: Commit, **more: Any) -> Batch:
     """Return a batch of the test repository."""
     return Batch(repository=REPOSITORY, commits=commits, **more)
+
+
+def a_delivery(number: str, **changes: Any) -> DeliveryRecord:
+    """Return a delivery of its own request and body."""
+    record = DeliveryRecord(
+        id=number,
+        service="test",
+        received_at=_NOW,
+        status="stored",
+        event="push",
+        request_id=f"r-{number}",
+        headers={"content-type": "application/json"},
+        body=b"{}",
+        body_sha256=f"sha-{number}",
+    )
+    return attrs.evolve(record, **changes)
 
 
 def content(store: Store) -> list[dict[str, Any]]:
@@ -214,6 +243,121 @@ class StoreContract:
         assert {entry["hash"] for entry in store.sighted(a_run().run_id)} == {_A, _C}
 
     # --- story keys --------------------------------------------------------------------------------------
+
+    # --- announcements -----------------------------------------------------------------------------------
+
+    def test_announced_branch_is_stale_until_it_is_settled(self, store: Store) -> None:
+        """A mark stays until whoever fetched what it announced says so; one that came meanwhile stays longer."""
+        store.apply(a_batch(stale_branches={"x": Announced("pushed", target=_A)}))
+        (mark,) = store.stale_branches(REPOSITORY).values()
+        assert (mark.reason, mark.target) == ("pushed", _A)
+        assert [r.uuid for r in store.to_repair(REPOSITORY.source)] == [REPOSITORY.uuid]
+        store.apply(a_batch(stale_branches={"x": Announced("deleted")}))
+        store.apply(a_batch(settled_branches={"x": mark.marks}))
+        (mark,) = store.stale_branches(REPOSITORY).values()
+        assert (mark.reason, mark.target) == ("deleted", _A)
+        store.apply(a_batch(settled_branches={"x": mark.marks}))
+        assert (store.stale_branches(REPOSITORY), list(store.to_repair(REPOSITORY.source))) == ({}, [])
+        assert store.heads(REPOSITORY) == {}
+
+    def test_announced_pull_request_is_stale_until_it_is_settled(self, store: Store) -> None:
+        """As for branches."""
+        store.apply(a_batch(stale_pull_requests={7: Announced("created", target=_A[:12])}))
+        (mark,) = store.stale_pull_requests(REPOSITORY).values()
+        store.apply(a_batch(settled_pull_requests={7: mark.marks}))
+        assert store.stale_pull_requests(REPOSITORY) == {}
+
+    def test_pull_request_is_kept_as_last_updated(self, store: Store) -> None:
+        """Of two sightings the later update wins, in whatever order they come; its commits are remembered."""
+        seen = frozenset({Sighting(REPOSITORY.uuid, _NOW, pull_request=7, title="RC-1")})
+        late = PullRequest(id=7, title="late", updated_on=_NOW)
+        early = PullRequest(id=7, title="early", updated_on=_NOW - timedelta(hours=1))
+        store.apply(a_batch(a_commit(_B, sightings=seen), pull_requests=(late,)))
+        store.apply(a_batch(pull_requests=(early,)))
+        assert store.pull_request_updates(REPOSITORY) == {7: _NOW}
+        assert list(store.pull_request_commits(REPOSITORY, 7)) == [_B]
+        assert list(store.resolve(REPOSITORY, _B[:12])) == [_B]
+
+    def test_known_elsewhere_is_seen_or_reached(self, store: Store) -> None:
+        """A commit is known elsewhere when another branch showed it, or another head reaches it."""
+        walk = Walk(branch="main", target=_B, boundary=frozenset())
+        store.apply(a_batch(a_commit(_A), a_commit(_B, _A), walk=walk, walk_ended="done"))
+        store.apply(a_batch(a_commit(_C, _B, branch="x")))
+        assert store.known_elsewhere(REPOSITORY, "y", [_A, _B, _C, _D]) == {_A, _B, _C}
+        assert store.known_elsewhere(REPOSITORY, "x", [_A, _B, _C, _D]) == {_A, _B}
+
+    def test_announced_look_is_not_remembered_as_a_whole_one(self, store: Store) -> None:
+        """After a repair the next scan looks at the repository as if there had been none."""
+        seen = attrs.evolve(REPOSITORY, updated_on="mark")
+        store.apply(Batch(repository=seen, scanned=Scanned(name="acme/api", status="complete", whole=False)))
+        state = store.repository(REPOSITORY.source, REPOSITORY.uuid)
+        assert state is not None
+        assert (state.status, state.repository.updated_on) == (None, None)
+
+    # --- deliveries --------------------------------------------------------------------------------------
+
+    def test_delivery_is_kept_with_what_it_tells(self, store: Store) -> None:
+        """Record, commits and marks are there at once."""
+        record = a_delivery("1")
+        told = a_batch(a_commit(_A), stale_branches={"main": Announced("pushed", target=_A)})
+        assert store.deliver(record, [told]) == ("1", False)
+        assert list(store.stale_branches(REPOSITORY)) == ["main"]
+        assert [row["hash"] for row in store.commits()] == [_A]
+        kept = store.delivery("1")
+        assert kept == attrs.evolve(record, last_received_at=record.received_at)
+        assert [found.body for found in store.deliveries()] == [None]
+
+    @pytest.mark.parametrize("changes", [{"request_id": "r-1"}, {"body_sha256": "sha-1"}], ids=["request", "body"])
+    def test_duplicate_changes_nothing_but_seen_at_times(self, store: Store, changes: dict[str, str]) -> None:
+        """The same request id, or the same body under another one, is known; nothing becomes stale again."""
+        told = a_batch(a_commit(_A), stale_branches={"main": Announced("pushed", target=_A)})
+        store.deliver(a_delivery("1"), [told])
+        before = content(store)
+        store.apply(a_batch(settled_branches={"main": 1}))
+        again = a_delivery("2", received_at=_NOW + timedelta(hours=1), **changes)
+        assert store.deliver(again, [told]) == ("1", True)
+        assert store.stale_branches(REPOSITORY) == {}
+        assert content(store) == before
+        (kept,) = store.deliveries()
+        assert (kept.times, kept.received_at, kept.last_received_at) == (2, _NOW, _NOW + timedelta(hours=1))
+
+    def test_other_delivery_is_no_duplicate(self, store: Store) -> None:
+        """Two deliveries that share nothing, or lack a request id, are two; the newest comes first."""
+        for number in "123":
+            changes = {"request_id": None} if number != "1" else {}
+            moment = _NOW + timedelta(minutes=int(number))
+            assert store.deliver(a_delivery(number, received_at=moment, **changes), []) == (number, False)
+        assert [found.id for found in store.deliveries()] == ["3", "2", "1"]
+        assert [found.id for found in store.deliveries(limit=1)] == ["3"]
+
+    def test_failed_delivery_can_be_replayed(self, store: Store) -> None:
+        """What could not be decoded is kept, and tells what it has to tell later."""
+        store.deliver(a_delivery("1", status="failed", reason="no hash"), [])
+        assert [found.reason for found in store.deliveries(status="failed")] == ["no hash"]
+        store.redeliver("1", [a_batch(a_commit(_A))], "stored", None)
+        assert ([*store.deliveries(status="failed")], len(content(store))) == ([], 1)
+
+    def test_pruned_delivery_keeps_its_record(self, store: Store) -> None:
+        """Only raw bodies go, and only old ones; a duplicate is still known."""
+        store.deliver(a_delivery("1", received_at=_NOW - timedelta(days=40)), [])
+        store.deliver(a_delivery("2", received_at=_NOW), [])
+        assert store.prune_deliveries(_NOW - timedelta(days=30)) == 1
+        old, new = store.delivery("1"), store.delivery("2")
+        assert old is not None
+        assert new is not None
+        assert (old.body, new.body) == (None, b"{}")
+        assert store.deliver(a_delivery("3", request_id="r-1"), []) == ("1", True)
+
+    def test_lease_has_one_holder(self, store: Store) -> None:
+        """Who holds it may prolong it; others get it when it is given back or has expired."""
+        assert store.lease("work", "a", 60)
+        assert store.lease("work", "a", 60)
+        assert not store.lease("work", "b", 60)
+        store.release("work", "b")
+        assert not store.lease("work", "b", 60)
+        store.release("work", "a")
+        assert store.lease("work", "b", -1)
+        assert store.lease("work", "a", 60)
 
     def test_keys_can_be_replaced(self, store: Store) -> None:
         """`rekey` removes keys too, in one transaction, and records by which rules."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from releasecopilot_core import hookimpl
 
 if TYPE_CHECKING:
-    from releasecopilot_core import Settings, SettingsForm, Source
+    from releasecopilot_core import Settings, SettingsForm, Source, WebhookDecoder
 
 
 def open_bitbucket(settings: Settings) -> Source:
@@ -22,6 +22,19 @@ def open_bitbucket(settings: Settings) -> Source:
 def rc_sources() -> Mapping[str, Callable[[Settings], Source]]:
     """Provide `rc ingest bitbucket-scan`."""
     return {"bitbucket": open_bitbucket}
+
+
+def open_webhooks(settings: Settings) -> WebhookDecoder:
+    """Take pushes and pull-request events of Bitbucket Cloud."""
+    from .webhooks import BitbucketWebhooks
+
+    return BitbucketWebhooks.from_settings(settings)
+
+
+@hookimpl
+def rc_webhooks() -> Mapping[str, Callable[[Settings], WebhookDecoder]]:
+    """Decode the deliveries of Bitbucket's webhooks."""
+    return {"bitbucket": open_webhooks}
 
 
 @hookimpl

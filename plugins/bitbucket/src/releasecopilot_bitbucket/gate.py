@@ -41,9 +41,18 @@ class Look:
             "other branches wanted": state is not None and state.selection != selection,
             "changed": state is not None and _moved(state.repository, repository),
             "unfinished walk": _is_unfinished(memory, repository, request.window),
-            "announced by a webhook": bool(memory.stale_branches(repository)),
+            "announced by a webhook": bool(memory.stale_branches(repository) or memory.stale_pull_requests(repository)),
             "sweep": sweep,
         }
+        if request.repair:
+            # Whatever an announced branch brings is new, once there are heads to tell it from older history.
+            return cls(
+                needed=True,
+                sweep=False,
+                selection=selection,
+                known_before=bool(memory.heads(repository)),
+                reason="announced by a webhook",
+            )
         reason = next((text for text, holds in reasons.items() if holds), None)
         known = state is not None and state.status == "complete" and state.selection == selection
         return cls(reason is not None, sweep, selection, known, reason or "unchanged")

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from releasecopilot_core import Commit, FileChange, Repository
+from releasecopilot_core import Commit, FileChange, PullRequest, Repository
 from releasecopilot_core.errors import SourceError
 
 _SHA = re.compile(r"[0-9a-f]{40}")
@@ -25,10 +25,11 @@ _shown = _brief.repr
 
 
 class UnexpectedPayload(SourceError, ValueError):
-    """A body that lacks what cannot be done without; the message says where."""
+    """A body that lacks what cannot be done without; `what` says where, and what was expected there."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(f"Bitbucket's answer is not understood: {message}"[:300], kind="bad-answer")
+    def __init__(self, what: str) -> None:
+        super().__init__(f"Bitbucket's answer is not understood: {what}"[:300], kind="bad-answer")
+        self.what = what[:300]
 
 
 def commit_of(payload: Any) -> Commit:
@@ -41,9 +42,7 @@ def commit_of(payload: Any) -> Commit:
         UnexpectedPayload: there is no full hash.
     """
     data = _mapping(payload, "commit")
-    sha = data.get("hash")
-    if not isinstance(sha, str) or not _SHA.fullmatch(sha):
-        raise UnexpectedPayload(f"commit.hash: expected 40 hexadecimal digits, not {_shown(sha)}")
+    sha = full_sha(data.get("hash"), "commit.hash")
     author = data.get("author")
     raw = _text(author.get("raw")) if isinstance(author, Mapping) else None
     name, email = split_author(raw)
@@ -62,11 +61,19 @@ def commit_of(payload: Any) -> Commit:
 def _parents(parents: list[Any]) -> tuple[str, ...]:
     shas = []
     for parent in parents:
-        sha = parent.get("hash") if isinstance(parent, Mapping) else None
-        if not isinstance(sha, str) or not _SHA.fullmatch(sha):
-            raise UnexpectedPayload(f"commit.parents.hash: expected 40 hexadecimal digits, not {_shown(sha)}")
-        shas.append(sha)
+        shas.append(full_sha(parent.get("hash") if isinstance(parent, Mapping) else None, "commit.parents.hash"))
     return tuple(shas)
+
+
+def full_sha(value: Any, where: str) -> str:
+    """Return a full hash.
+
+    Raises:
+        UnexpectedPayload: it is something else.
+    """
+    if not isinstance(value, str) or not _SHA.fullmatch(value):
+        raise UnexpectedPayload(f"{where}: expected 40 hexadecimal digits, not {_shown(value)}")
+    return value
 
 
 def split_author(raw: str | None) -> tuple[str | None, str | None]:
@@ -161,6 +168,36 @@ def branch_of(payload: Any) -> tuple[str, str]:
     if name is None or not isinstance(sha, str) or not _SHA.fullmatch(sha):
         raise UnexpectedPayload(f"branch: expected name and target hash, not {_shown(name)} and {_shown(sha)}")
     return name, sha
+
+
+def pull_request_of(payload: Any) -> PullRequest:
+    """Return a pull request; the hash of its merge commit has twelve digits.
+
+    `source` and `destination` may lack their branch or be null when a fork is gone; `author` may be null.
+
+    Raises:
+        UnexpectedPayload: it has no number.
+    """
+    data = _mapping(payload, "pullrequest")
+    number = data.get("id")
+    if not isinstance(number, int) or isinstance(number, bool) or not 0 < number < 1 << 53:
+        raise UnexpectedPayload(f"pullrequest.id: expected a number, not {_shown(number)}")
+    author, merged = data.get("author"), data.get("merge_commit")
+    return PullRequest(
+        id=number,
+        title=_text(data.get("title")),
+        state=_text(data.get("state")),
+        author=_text(author.get("display_name")) if isinstance(author, Mapping) else None,
+        source_branch=_branch_name(data.get("source")),
+        destination_branch=_branch_name(data.get("destination")),
+        merge_commit=_text(merged.get("hash")) if isinstance(merged, Mapping) else None,
+        updated_on=moment_of(data.get("updated_on")),
+    )
+
+
+def _branch_name(side: Any) -> str | None:
+    branch = side.get("branch") if isinstance(side, Mapping) else None
+    return (_text(branch.get("name")) or None) if isinstance(branch, Mapping) else None
 
 
 def _text(value: Any) -> str | None:

@@ -75,7 +75,8 @@ class BitbucketSettings:
     """What is configured for Bitbucket Cloud.
 
     `repositories` and `default_branches` are names or globs in which `*` crosses `/`; empty means all repositories of
-    the workspace and each one's main branch. `retry_seconds` bounds one request with all its repetitions.
+    the workspace and each one's main branch. `pull_requests` says whether scans ask for them, which needs a scope of its
+    own. `retry_seconds` bounds one request with all its repetitions.
     """
 
     workspace: str = attrs.field(validator=_named)
@@ -86,6 +87,7 @@ class BitbucketSettings:
     git_url: str = attrs.field(default="https://bitbucket.org", validator=_web_address)
     webhook_secret: tuple[Secret, ...] = ()
     files: Literal["auto", "api", "git", "none"] = "auto"
+    pull_requests: bool = False
     concurrency: int = 4
     retry_seconds: float = attrs.field(default=30.0, validator=_positive)
     timeout_seconds: float = attrs.field(default=20.0, validator=_positive)

@@ -9,7 +9,7 @@ from releasecopilot_core.errors import UsageError
 
 from .api import Api, segment
 from .gate import Look
-from .selecting import Selection, is_glob, select_branches, select_repositories
+from .selecting import SOURCE, Selection, is_glob, select_branches, select_repositories
 from .settings import BitbucketSettings, bitbucket_settings, with_known_secrets
 from .threads import in_threads
 from .visit import Visit
@@ -45,7 +45,7 @@ class BitbucketSource:
     def scan(self, request: ScanRequest, memory: Memory) -> Iterator[Batch]:
         """Yield the batches of all chosen repositories. See `Source.scan`."""
         patterns, files = self._patterns(request), self._files_mode(request)
-        selection = self._select(request)
+        selection = self._announced(memory) if request.repair else self._select(request)
         yield Batch(expected=len(selection.failed) + len(selection.repositories))
         for name, error in selection.failed.items():
             problem = Problem(kind=error.kind, message=str(error), repository=name)
@@ -58,14 +58,16 @@ class BitbucketSource:
                 path=self._path(repository),
                 look=Look.at(repository, request, memory, patterns, self._settings.sweep_hours),
                 patterns=patterns,
-                window=request.window,
-                full=request.full,
+                request=request,
                 fetch_files=files != "none",
+                fetch_pull_requests=self._settings.pull_requests,
                 concurrency=self._settings.concurrency,
             )
             for repository in selection.repositories
         ]
         yield from in_threads([visit.batches for visit in visits], self._settings.concurrency)
+        if request.repair:
+            return
         if missing := _found_nowhere(patterns, {branch for visit in visits for branch in visit.branches}):
             yield Batch(problems=tuple(missing))
 
@@ -83,7 +85,7 @@ class BitbucketSource:
             notes = [look.reason] + ([f"{owed} file lists owed"] if owed else [])
             yield PlanEntry(
                 repository=repository.full_name,
-                requests=owed + (1 + expected if look.needed else 0),
+                requests=owed + (1 + expected + self._settings.pull_requests if look.needed else 0),
                 note=", ".join(notes),
             )
 
@@ -101,9 +103,14 @@ class BitbucketSource:
         names = self._settings.repositories if request.repositories is None else request.repositories
         return select_repositories(self._api, self._settings.workspace, names, asked=asked)
 
+    def _announced(self, memory: Memory) -> Selection:
+        return Selection(tuple(memory.to_repair(SOURCE)), {})
+
     def _path(self, repository: Repository) -> str:
         # By uuid: a slug may change, or come to mean another repository, while we look.
-        return f"repositories/{segment(self._settings.workspace)}/{segment(repository.uuid)}"
+        # Deliveries may come from other workspaces than the one that is scanned.
+        owner, _, _ = repository.full_name.partition("/")
+        return f"repositories/{segment(owner or self._settings.workspace)}/{segment(repository.uuid)}"
 
 
 def _found_nowhere(patterns: Sequence[str], found: Container[str]) -> list[Problem]:

@@ -1,14 +1,15 @@
-"""One repository's part of a scan: branches, walks, file lists, and the last word about how it went."""
+"""One repository's part of a scan: branches, pull requests, file lists, and the last word about how it went."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Literal
 
 import attrs
 
-from releasecopilot_core import Batch, Commit, Memory, Problem, Repository, Scanned, Window
+from releasecopilot_core import Batch, Commit, Memory, Problem, Repository, Scanned, ScanRequest, Stale
 from releasecopilot_core.errors import AuthenticationError, SourceError
 from releasecopilot_core.walking import BranchWalker
 
@@ -16,6 +17,7 @@ from .api import Api
 from .files import ApiFiles
 from .gate import Look
 from .history import ApiHistory
+from .pull_requests import PullRequestVisit
 from .selecting import list_branches, select_branches
 from .threads import in_threads
 
@@ -36,13 +38,14 @@ class Visit:
     path: str
     look: Look
     patterns: Sequence[str]
-    window: Window
-    full: bool
+    request: ScanRequest
     fetch_files: bool
+    fetch_pull_requests: bool
     concurrency: int
     branches: tuple[str, ...] = ()
     _problems: list[Problem] = attrs.field(factory=list)
     _began: bool = False
+    _pull_requests_to: datetime | None = None
 
     def batches(self) -> Iterator[Batch]:
         """Yield all batches of the repository; what the service refuses ends up in the last one, and is not raised.
@@ -52,6 +55,8 @@ class Visit:
         """
         try:
             yield from self._history()
+            if self.look.needed and self.fetch_pull_requests:
+                yield from self._pull_requests()
             if self.fetch_files:
                 yield from self._files()
         except AuthenticationError:
@@ -65,6 +70,8 @@ class Visit:
             branches=self.branches,
             selection=self.look.selection,
             swept=self.look.sweep,
+            pull_requests_to=self._pull_requests_to,
+            whole=not self.request.repair,
         )
         yield Batch(repository=self.repository, scanned=scanned, problems=tuple(self._problems))
 
@@ -84,39 +91,58 @@ class Visit:
             self.branches = select_branches(stored, self.patterns, self.repository.main_branch)
             self._began = True
             return
-        tips = list_branches(self.api, self.path)
+        # Read before the listing: what is announced after it may be missing there.
+        stale = self.memory.stale_branches(self.repository)
+        tips = {} if self.request.repair and not stale else list_branches(self.api, self.path)
         self._began = True
-        self.branches = select_branches(tips, self.patterns, self.repository.main_branch)
+        selected = select_branches(tips, self.patterns, self.repository.main_branch)
+        self.branches = tuple(branch for branch in stale if branch in tips) if self.request.repair else selected
+        if tips or not self.request.repair:
+            yield from self._branches(tips, stale)
+
+    def _branches(self, tips: Mapping[str, str], stale: Mapping[str, Stale]) -> Iterator[Batch]:
         gone = tuple(branch for branch in self.memory.heads(self.repository) if branch not in tips)
         yield Batch(repository=self.repository, deleted_branches=gone, problems=tuple(self._notes(tips)))
-        for branch in self._order(tips):
+        for branch in self._order(tips, stale):
+            before = len(self._problems)
             yield from self._walk(branch, tips)
-        if gone:
-            # A walk that was resumed for one of them has set its head once more.
-            yield Batch(repository=self.repository, deleted_branches=gone)
+            if branch in stale and len(self._problems) == before:
+                yield Batch(repository=self.repository, settled_branches={branch: stale[branch].marks})
+        for branch in (name for name in stale if name not in tips):
+            yield from self._last_seen(branch, stale[branch], tips)
+        walked = {*gone, *(name for name in self.memory.heads(self.repository) if name not in tips)}
+        if walked:
+            # A walk of one of them has set its head once more.
+            yield Batch(repository=self.repository, deleted_branches=tuple(sorted(walked)))
 
     def _notes(self, tips: Mapping[str, str]) -> Iterator[Problem]:
-        if tips and not self.branches:
+        if tips and not self.branches and not self.request.repair:
             wanted = ", ".join(map(repr, self.patterns)) or "a main branch"
             message = f"none of its {len(tips)} branches is wanted ({wanted}); nothing is scanned"
             yield Problem(kind="note", message=message, repository=self.repository.full_name)
 
-    def _order(self, tips: Mapping[str, str]) -> list[str]:
-        """Return the branches to walk, the main branch first; also deleted ones whose walk was cut off."""
-        open_walks = {walk.branch for walk in self.memory.walks(self.repository) if not walk.bounded}
-        main = self.repository.main_branch
-        chosen = select_branches({*tips, *open_walks}, self.patterns, main)
-        return sorted(chosen, key=lambda branch: branch != main)
+    def _order(self, tips: Mapping[str, str], stale: Mapping[str, Stale]) -> list[str]:
+        """Return the branches to walk, the main branch first; also deleted ones whose walk was cut off.
 
-    def _walk(self, branch: str, tips: Mapping[str, str]) -> Iterator[Batch]:
+        Webhooks tell of all branches: what they announced is fetched, whether it is selected or not.
+        """
+        main = self.repository.main_branch
+        announced = [branch for branch in stale if branch in tips]
+        if self.request.repair:
+            return sorted(announced, key=lambda branch: branch != main)
+        open_walks = {walk.branch for walk in self.memory.walks(self.repository) if not walk.bounded}
+        chosen = select_branches({*tips, *open_walks}, self.patterns, main)
+        return sorted(dict.fromkeys([*chosen, *announced]), key=lambda branch: branch != main)
+
+    def _walk(self, branch: str, tips: Mapping[str, str], *, announced: bool = False) -> Iterator[Batch]:
         walker = BranchWalker(
             repository=self.repository,
             memory=self.memory,
             history=ApiHistory(self.api, self.path),
-            window=self.window,
+            window=self.request.window,
             tips=tips,
-            full=self.full,
-            known_before=self.look.known_before,
+            full=self.request.full,
+            known_before=self.look.known_before or announced,
         )
         try:
             for batch in walker.walk(branch):
@@ -130,11 +156,56 @@ class Visit:
                 raise
             self._note(error, f"branch {branch!r}: {error}")
 
+    def _last_seen(self, branch: str, mark: Stale, tips: Mapping[str, str]) -> Iterator[Batch]:
+        """Fetch what was pushed to a branch that is gone by now, as far as the service still has it."""
+        problems: list[Problem] = []
+        if mark.target is not None:
+            kept, self._problems = self._problems, []
+            try:
+                yield from self._walk(branch, {**tips, branch: mark.target}, announced=True)
+            finally:
+                lost, self._problems = self._problems, kept
+            if lost:
+                message = f"branch {branch!r} was deleted before all that was pushed to it could be fetched"
+                problems.append(Problem(kind="note", message=message, repository=self.repository.full_name))
+        yield Batch(repository=self.repository, settled_branches={branch: mark.marks}, problems=tuple(problems))
+
+    # --- pull requests ---------------------------------------------------------------------------------------
+
+    def _pull_requests(self) -> Iterator[Batch]:
+        """Fetch pull requests; when that is not allowed, files are fetched all the same."""
+        state = self.memory.repository(self.repository.source, self.repository.uuid)
+        mark = None if state is None else state.pull_requests_to
+        start = self.request.window.start
+        visit = PullRequestVisit(
+            api=self.api,
+            path=self.path,
+            repository=self.repository,
+            memory=self.memory,
+            window=self.request.window,
+            since=None if self.request.full else mark or start,
+            first=mark is None and not self.request.full,
+        )
+        stale = self.memory.stale_pull_requests(self.repository)
+        try:
+            if self.request.repair:
+                yield from visit.announced(stale)
+            else:
+                yield from visit.updated(stale)
+                self._pull_requests_to = max(filter(None, (mark, visit.seen_to)), default=start)
+        except AuthenticationError:
+            raise
+        except SourceError as error:
+            remedy = "; bitbucket.pull_requests: false leaves them out" if error.kind == "forbidden" else ""
+            self._note(error, f"pull requests: {error}{remedy}")
+            if error.kind in _STOPPING - {"forbidden"}:
+                raise
+
     # --- files -----------------------------------------------------------------------------------------------
 
     def _files(self) -> Iterator[Batch]:
         """Fetch what is owed; a list that cannot be had now stays owed, and the repository is partial."""
-        yield Batch(repository=self.repository, want_files="all" if self.full else self.window.start)
+        yield Batch(repository=self.repository, want_files="all" if self.request.full else self.request.window.start)
         files = ApiFiles(self.api, self.path, self.repository.full_name)
         after = ""
         while shas := self.memory.owed_files(self.repository, FILES_A_BATCH, after):

@@ -44,9 +44,7 @@ def deliver(db: sqlite3.Connection, record: DeliveryRecord, batches: Sequence[Ba
     return earlier[0], True
 
 
-def redeliver(
-    db: sqlite3.Connection, id_: str, batches: Sequence[Batch], status: str, reason: str | None
-) -> None:
+def redeliver(db: sqlite3.Connection, id_: str, batches: Sequence[Batch], status: str, reason: str | None) -> None:
     """Store what a kept delivery tells, and how its replay went."""
     _apply(db, batches)
     db.execute("UPDATE deliveries SET status = ?, reason = ? WHERE id = ?", (status, reason, id_))

@@ -89,7 +89,7 @@ WITH RECURSIVE up (origin, sha) AS (
     SELECT up.origin, p.sha FROM up JOIN commit_parents p ON p.parent = up.sha
     -- What is known as the branch's own was found unreached when it was listed: nothing new above it.
     WHERE NOT EXISTS (SELECT 1 FROM commit_branches b WHERE b.sha = p.sha AND b.repository_id = :repository
-        AND b.branch = :branch AND b.own = 1)
+        AND b.branch = :branch AND b.via = 'scan' AND b.own = 1)
 )
 SELECT DISTINCT up.origin FROM up JOIN heads h ON h.sha = up.sha
 WHERE h.repository_id = :repository AND h.branch <> :branch AND h.deleted_at IS NULL

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -163,10 +164,17 @@ class CommitStorage:
         row = reading.repository_id(self._connection, repository)
         return frozenset() if row is None else reading.reached_elsewhere(self._connection, row, branch, shas)
 
+    def known_elsewhere(self, repository: Repository, branch: str, shas: Sequence[str]) -> frozenset[str]:
+        """Return those of `shas` that were seen on another branch, or that another live head reaches."""
+        sql = (
+            "SELECT DISTINCT sha FROM commit_branches WHERE repository_id = :repository AND branch <> :branch "
+            "AND sha IN (SELECT value FROM json_each(:shas))"
+        )
+        seen = self._named(repository, sql, branch=branch, shas=json.dumps(list(shas)))
+        return self.reached_elsewhere(repository, branch, shas).union(sha for (sha,) in seen)
+
     def first_parents(self, repository: Repository, sha: str, distances: Sequence[int]) -> Sequence[str]:
         """Return the stored first-parent ancestors of `sha` at these distances, nearest first."""
-        import json
-
         parameters = {"sha": sha, "farthest": max(distances, default=0), "distances": json.dumps(list(distances))}
         return [found for (found,) in self._connection.rows(reading.FIRST_PARENTS, parameters)]
 

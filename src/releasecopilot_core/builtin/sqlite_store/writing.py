@@ -79,7 +79,7 @@ def apply_batch(db: sqlite3.Connection, batch: Batch, run_id: str | None) -> App
     _write_stale(db, repository_id, batch)
     if batch.want_files is not None:
         _owe_files(db, repository_id, batch.want_files)
-    if batch.scanned is not None:
+    if batch.scanned is not None and batch.scanned.whole:
         _write_scanned(db, repository_id, batch.repository, batch.scanned)
     return Applied(new=new)
 
@@ -265,8 +265,8 @@ def _write_stale(db: sqlite3.Connection, repository_id: int, batch: Batch) -> No
     for table, column, stale, settled in things:
         db.executemany(
             f"INSERT INTO {table} (repository_id, {column}, target, reason, marks, since) VALUES (?, ?, ?, ?, 1, ?) "
-            f"ON CONFLICT (repository_id, {column}) DO UPDATE SET target = excluded.target, reason = excluded.reason, "
-            "marks = marks + 1",
+            f"ON CONFLICT (repository_id, {column}) DO UPDATE SET target = coalesce(excluded.target, target), "
+            "reason = excluded.reason, marks = marks + 1",
             [(repository_id, key, mark.target, mark.reason, now()) for key, mark in stale.items()],
         )
         db.executemany(
