@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from ._run import RepositoryReport as RepositoryReport
     from ._run import Run as Run
     from ._run import ScanRequest as ScanRequest
+    from ._serving import Serving as Serving
     from ._serving import Webhook as Webhook
     from ._serving import open_webhook as open_webhook
     from ._session import new_run_id as new_run_id
@@ -89,7 +90,7 @@ _SHELF = {
         "_run",
     ),
     "new_run_id": "_session",
-    **dict.fromkeys(("Webhook", "open_webhook"), "_serving"),
+    **dict.fromkeys(("Serving", "Webhook", "open_webhook"), "_serving"),
     "Answer": "_webhooks",
     **dict.fromkeys(("Secret", "Settings"), "_settings"),
     "CommitStorage": "builtin.sqlite_store.storage",

@@ -184,7 +184,7 @@ class Repairer:
     def __init__(self, ingestor: Ingestor, source: str) -> None:
         self._ingestor = ingestor
         self._source = source
-        self._holder = f"repairer-{os.getpid()}-{random.token_hex(4)}"
+        self._holder = ""
         self._delivered = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -195,6 +195,8 @@ class Repairer:
     def start(self) -> None:
         """Start the thread; while it runs a second time does nothing."""
         if self._thread is None:
+            # Named here: processes that were forked since must not share a lease.
+            self._holder = f"repairer-{os.getpid()}-{random.token_hex(4)}"
             self._stopping = threading.Event()
             self._thread = threading.Thread(
                 target=self._work, args=(self._stopping,), name="releasecopilot-repairs", daemon=True

@@ -15,11 +15,13 @@ COMMAND_GROUP = "releasecopilot.commands"
 # Help texts stand here so that the list of commands needs none of their modules.
 _BUILT_IN = {
     "commits": ("questions", "Show stored commits: those of a story, of a repository, or of no story at all."),
+    "deliveries": ("deliveries", "Show webhook deliveries, replay them, and drop old raw bodies."),
     "ingest": ("ingest", "Scan a source for commits, into the database and an artifact."),
     "init": ("init", "Write a settings file, by asking or from flags."),
     "plugins": ("plugins", "List plugins: version, hooks, and what is wrong with those that failed."),
     "rekey": ("rekey", "Derive all story keys anew from what is stored, after the rules changed."),
     "runs": ("runs", "Show past runs and how they ended."),
+    "serve": ("serve", "Receive webhooks over HTTP, and repair in the background what they lack."),
     "stories": ("questions", "Show which stories the stored commits belong to."),
 }
 
