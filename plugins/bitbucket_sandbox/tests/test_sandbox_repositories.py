@@ -164,13 +164,13 @@ def test_new_repository_in_the_same_place_is_another(api, repository, new_reposi
 
 
 def test_clone_address_names_the_caller(repository, serve):
-    """The clone address carries the caller's name, which a client has to strip."""
+    """The clone address leads to the sandbox and carries the caller's name, which a client has to strip."""
     api = serve(users={"bot@acme.example": "t"})
 
     value = api.get("", auth=("bot@acme.example", "t")).json()
 
     assert {item["name"] for item in value["links"]["clone"]} == {"https", "ssh"}
-    assert value["links"]["clone"][0]["href"].startswith("https://bot@")
+    assert value["links"]["clone"][0]["href"] == f"{api.sandbox.git_url.replace('://', '://bot@')}/acme/api.git"
 
 
 @pytest.mark.parametrize("kind", ["clone", "work tree", "submodule"])

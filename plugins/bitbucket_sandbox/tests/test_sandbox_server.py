@@ -71,9 +71,40 @@ def test_connections_are_kept(repository, api):
             assert head.startswith("HEAD") or len(reader.read(length)) == length > 0
 
 
-def test_bodies_without_length_are_refused(api):
-    """A chunked body is a 411: it could not be told from the next request."""
-    assert api.post("commits", content=iter([b"include=x"])).status_code == 411
+def test_bodies_in_chunks(repository, api):
+    """A body without a length is read chunk by chunk, and the connection goes on."""
+    shas = repository.line(3)
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+
+    for _ in range(2):
+        answer = api.post("commits", content=iter([b"incl", b"ude=main&excl", f"ude={shas[1]}".encode()]), headers=form)
+        assert [value["hash"] for value in answer.json()["values"]] == shas[:1]
+
+
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        ("Content-Length: -1", b""),
+        ("Content-Length: x", b""),
+        ("Transfer-Encoding: gzip", b""),
+        ("Transfer-Encoding: chunked", b"zz\r\n"),
+        ("Transfer-Encoding: chunked", b"3\r\nabcdef\r\n"),
+        ("Transfer-Encoding: chunked", b"3\r\nab"),
+        ("Content-Length: 10", b"abc"),
+    ],
+)
+def test_bodies_that_are_none(repository, api, head, body, capfd):
+    """A body whose end cannot be told ends its connection, and nothing else."""
+    with socket.create_connection(api.sandbox.git_url[7:].split(":"), timeout=10) as connection:
+        form = "Content-Type: application/x-www-form-urlencoded"
+        start = f"POST /2.0/repositories/acme/api/commits HTTP/1.1\r\nHost: x\r\n{form}\r\n{head}\r\n\r\n"
+        connection.sendall(start.encode() + body)
+        connection.shutdown(socket.SHUT_WR)
+        answer = connection.makefile("rb").read()
+
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 400 ")
+    assert api.get("").status_code == 200
+    assert capfd.readouterr().err == ""
 
 
 def test_many_clients_at_once(repository, api):

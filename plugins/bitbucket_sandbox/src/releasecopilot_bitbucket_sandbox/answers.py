@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -11,15 +11,23 @@ import attrs
 
 @attrs.define
 class Answer:
-    """An HTTP answer before it is sent; `body` is JSON unless it is text. `fields` cuts it down (see `fields.py`)."""
+    """An HTTP answer before it is sent; `fields` cuts it down (see `fields.py`).
+
+    `body` is JSON unless it is text, or an iterator of bytes that are sent as they come.
+    """
 
     status: int
     body: Any = None
     headers: dict[str, str] = attrs.field(factory=dict)
     fields: str | None = None
 
+    @property
+    def streamed(self) -> bool:
+        """Whether the body is still being made."""
+        return isinstance(self.body, Iterable) and not isinstance(self.body, str | list | dict)
+
     def encoded(self) -> tuple[bytes, str]:
-        """Return the body's bytes and content type."""
+        """Return the body's bytes and content type; for those that are not streamed."""
         if isinstance(self.body, str):
             kind = "text/html" if self.body.startswith("<") else "text/plain"
             return self.body.encode(), f"{kind}; charset=utf-8"
@@ -111,6 +119,18 @@ def removed() -> Refused:
         detail="Please read the changelog entry for more details.",
         data=data,
     )
+
+
+def app_password_removed() -> Refused:
+    """Return the 410 with which git is told that app passwords are gone (Atlassian CHANGE-3222; words are our guess)."""
+    return error(410, "App passwords have been removed. Use an API token instead.")
+
+
+def as_text(refused: Refused) -> Answer:
+    """Return an error as git gets it: plain text, which git shows to whoever waits. Words and form are our guess."""
+    answer = refused.answer
+    body = answer.body["error"]["message"] if isinstance(answer.body, dict) else answer.body
+    return attrs.evolve(answer, body=body)
 
 
 def broken(status: int) -> Refused:

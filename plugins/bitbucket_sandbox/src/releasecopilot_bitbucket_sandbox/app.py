@@ -10,9 +10,9 @@ from typing import Any
 import attrs
 from werkzeug.wrappers import Request, Response
 
-from . import control, wire
-from .answers import Answer, Refused, broken, error, no_access, no_workspace, removed, unauthorized
-from .auth import Accounts, Caller
+from . import control, smart_http, wire
+from .answers import Answer, Refused, as_text, broken, error, no_access, no_workspace, removed, unauthorized
+from .auth import Accounts, Caller, scopes
 from .call import Call
 from .faults import Faults
 from .fields import partial
@@ -55,10 +55,11 @@ class Application:
             return control.Control(self.record, self.faults).answer(request)(environ, start_response)
         target = _Target()
         began = time.time()
+        asked = smart_http.requested(request.path, request.args)
         try:
-            answer = self._answered(request, target)
+            answer = self._answered(request, target) if asked is None else self._to_git(request, target, asked)
         except Refused as refused:
-            answer = refused.answer
+            answer = refused.answer if asked is None else as_text(refused)
         except GitError as gone:
             # Between two questions somebody collected garbage, or took the folder away.
             answer = error(404, "Commit not found", detail=str(gone)).answer
@@ -75,9 +76,8 @@ class Application:
     def _answered(self, request: Request, target: _Target) -> Answer:
         route = routed(request)
         target.kind = route.kind
-        found = self.shelf.find(route.slug) if route.slug is not None else None
-        target.slug = found.slug if found else route.slug
-        caller = self._caller(request, target)
+        found = self._found(target, route.slug)
+        caller = self._with_scopes(self.accounts.caller(request.headers.get("Authorization", "")), target)
         target.headers.update({"X-Accepted-OAuth-Scopes": ", ".join(caller.named([route.scope])), **caller.headers})
         self._let_faults_happen(target, caller, route.scope)
         caller.must_have(route.scope)
@@ -89,10 +89,31 @@ class Application:
         answer.body = partial(answer.body, request.args.get("fields", answer.fields))
         return answer
 
-    def _caller(self, request: Request, target: _Target) -> Caller:
-        caller = self.accounts.caller(request.headers.get("Authorization", ""))
+    def _to_git(self, request: Request, target: _Target, asked: smart_http.GitRequest) -> Answer:
+        target.kind = "git"
+        found = self._found(target, asked.slug)
+        caller = self._with_scopes(self.accounts.git_caller(request.headers.get("Authorization", "")), target)
+        self._let_faults_happen(target, caller, asked.scope)
+        caller.must_have(asked.scope)
+        if asked.workspace != self.workspace or found is None:
+            raise no_access()
+        return smart_http.answer(
+            found.git,
+            asked,
+            request.environ,
+            who=caller.email or self.workspace,
+            filters=not self.faults.get("no-filter", target.kind, target.slug),
+            done=lambda: None,
+        )
+
+    def _found(self, target: _Target, slug: str | None) -> Repository | None:
+        found = self.shelf.find(slug) if slug is not None else None
+        target.slug = found.slug if found else slug
+        return found
+
+    def _with_scopes(self, caller: Caller, target: _Target) -> Caller:
         granted = self.faults.get("scopes", target.kind, target.slug)
-        return caller if granted is None else attrs.evolve(caller, scopes=frozenset(granted.split(",")))
+        return caller if granted is None else attrs.evolve(caller, scopes=scopes(granted.split(",")))
 
     def _call(self, request: Request, kind: str, caller: Caller, found: Repository | None) -> Call:
         return Call(
@@ -135,9 +156,9 @@ class Application:
 
     def _response(self, answer: Answer, target: _Target) -> tuple[Response, str]:
         """Return what leaves, and how."""
-        body, content_type = answer.encoded()
         delivery, where = wire.WHOLE, (target.kind, target.slug)
-        if answer.status < 300 and self.faults.take("bad-json", *where):
+        body, content_type = (answer.body, None) if answer.streamed else answer.encoded()
+        if isinstance(body, bytes) and answer.status < 300 and self.faults.take("bad-json", *where):
             body = b'{"values": [' + body[:20] + b"oops"
         elif answer.status < 300 and self.faults.take("truncate", *where):
             delivery = wire.CUT
@@ -158,4 +179,6 @@ class _Told:
 
     def close(self) -> None:
         """Be told by the server that the answer is out."""
+        if close := getattr(self._parts, "close", None):
+            close()
         self._done()

@@ -9,13 +9,18 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
-from .answers import lacks_scope, unauthorized
+from .answers import app_password_removed, lacks_scope, unauthorized
 
 #: Scope of OAuth and access tokens -> that of API tokens (Atlassian's OpenAPI text, per operation).
 SCOPES = {
     "account": "read:user:bitbucket",
     "repository": "read:repository:bitbucket",
+    "repository:write": "write:repository:bitbucket",
 }
+#: What a scope includes (the same text).
+_INCLUDED = {"repository:write": {"repository"}}
+#: User names with which git offers tokens (Atlassian's page "Using API tokens"; constructorfabric/insight, notes).
+API_TOKEN_USER, ACCESS_TOKEN_USER = "x-bitbucket-api-token-auth", "x-token-auth"
 
 
 @attrs.frozen
@@ -50,12 +55,21 @@ class Caller:
             raise lacks_scope(self.named([scope]), self.named(self.scopes))
 
 
+def scopes(names: Iterable[str]) -> frozenset[str]:
+    """Return scopes with those that they include."""
+    return frozenset().union(*({name} | _INCLUDED.get(name, set()) for name in names))
+
+
 @attrs.frozen
 class Accounts:
-    """The credentials that are accepted: e-mail -> API token, and access tokens. With neither, anybody may ask."""
+    """The credentials that are accepted: e-mail -> API token, and access tokens. With neither, anybody may ask.
+
+    `app_passwords`, user name -> password, were accepted until 28 July 2026 (Atlassian CHANGE-3222).
+    """
 
     users: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     tokens: Sequence[str] = attrs.field(default=(), repr=False)
+    app_passwords: Mapping[str, str] = attrs.field(factory=dict, repr=False)
 
     @property
     def open(self) -> bool:
@@ -80,6 +94,29 @@ class Accounts:
             email, _, token = basic(rest).partition(":")
             if same(self.users.get(email, ""), token) and token:
                 return Caller(email, "api_token")
+        raise unauthorized()
+
+    def git_caller(self, authorization: str) -> Caller:
+        """Return who sent an `Authorization` header to a repository's git address.
+
+        There, a token is the password of HTTP Basic, and its kind decides the user name: `x-bitbucket-api-token-auth`, or
+        the short user name, for an API token (the e-mail address is refused), `x-token-auth` for an access token
+        (constructorfabric/insight, notes, tried in 2026). The short user name is here what stands before the `@`.
+
+        Raises:
+            Refused: 401 for a wrong credential and for none, 410 for an app password.
+        """
+        if self.open:
+            return Caller()
+        scheme, _, rest = authorization.partition(" ")
+        name, _, secret = basic(rest).partition(":") if scheme.lower() == "basic" else ("", "", "")
+        if name == ACCESS_TOKEN_USER and self.is_token(secret):
+            return Caller(credential="access_token")
+        for email, token in self.users.items():
+            if name in (API_TOKEN_USER, email.partition("@")[0]) and secret and same(token, secret):
+                return Caller(email, "api_token")
+        if secret and same(self.app_passwords.get(name, ""), secret):
+            raise app_password_removed()
         raise unauthorized()
 
     def is_token(self, text: str) -> bool:

@@ -38,6 +38,7 @@ def sandbox() -> None:
 @click.option("--port", default=0, type=click.IntRange(0, 65535), show_default=True, help="Port; 0: any that is free.")
 @click.option("--user", "users", multiple=True, metavar="EMAIL:TOKEN", help="Accept this API token (Basic).")
 @click.option("--token", "tokens", multiple=True, metavar="TOKEN", help="Accept this access token (Bearer).")
+@click.option("--app-password", "app_passwords", multiple=True, metavar="NAME:PASSWORD", help="Know it, and refuse it.")
 @click.option("--fault", "faults", multiple=True, metavar="NAME=VALUE", help="Switch a fault on.")
 @click.option("--verbose", is_flag=True, help="Print each request on stderr.")
 def serve(
@@ -47,6 +48,7 @@ def serve(
     port: int,
     users: tuple[str, ...],
     tokens: tuple[str, ...],
+    app_passwords: tuple[str, ...],
     faults: tuple[str, ...],
     verbose: bool,
 ) -> None:
@@ -64,6 +66,7 @@ def serve(
             workspace=workspace,
             users=dict(_pair(text, ":", "--user", "EMAIL:TOKEN") for text in users),
             tokens=tokens,
+            app_passwords=dict(_pair(text, ":", "--app-password", "NAME:PASSWORD") for text in app_passwords),
             host=host,
             port=port,
             faults=dict(_pair(text, "=", "--fault", "NAME=VALUE") for text in faults),
@@ -86,7 +89,7 @@ def _check(path: Path) -> None:
 
 def _pair(text: str, sign: str, flag: str, form: str) -> tuple[str, str]:
     name, found, value = text.partition(sign)
-    if not (name and found and value) or (sign == ":" and "@" not in name):
+    if not (name and found and value) or (form.startswith("EMAIL") and "@" not in name):
         # The text itself may be a secret.
         raise BadInput(f"{flag}: expected {form}")
     return name, value
@@ -106,9 +109,9 @@ def _serve(served: Sandbox, address: str, workspace: str) -> None:
         except OSError as error:
             raise BadInput(f"{address}: cannot listen there ({error.strerror or error})") from None
         click.echo(served.url)
-        click.echo(
-            f"Serving {len(served.repositories)} repositories of workspace {workspace!r}; Ctrl-C ends.", err=True
-        )
+        count = len(served.repositories)
+        click.echo(f"Serving {count} repositories of workspace {workspace!r}; Ctrl-C ends.", err=True)
+        click.echo(f"Clone from {served.git_url}/{workspace}/SLUG.git", err=True)
         while not ended.wait(0.5):
             pass
     finally:

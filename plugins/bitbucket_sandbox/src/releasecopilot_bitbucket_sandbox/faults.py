@@ -14,7 +14,8 @@ import attrs
 
 from .auth import SCOPES
 
-KINDS = ("user", "repositories", "repository", "commits", "commit", "branches", "tags", "diffstat", "merge-base")
+KINDS = ("user", "repositories", "repository", "commits", "commit", "branches", "tags", "diffstat", "merge-base",
+         "git")  # fmt: skip
 
 
 class UnknownFault(ValueError):
@@ -72,6 +73,7 @@ FAULTS: dict[str, Callable[[str], None]] = {
     "empty-repository": _matching("200|404", "200 or 404"),
     "no-author-user": _on,
     "null-author": _on,
+    "no-filter": _on,
     "order": _matching("topo-order|date-order", "topo-order or date-order"),
 }
 
@@ -186,13 +188,13 @@ class Faults:
     def quota(self, kind: str, slug: str | None) -> Quota | None:
         """Count a request against the rolling window; returns how it stands, `None` without a limit.
 
-        A request that is refused is not counted.
+        A request that is refused is not counted. git has a quota of its own: only a limit on that kind counts it.
         """
         window = float(self.get("rate-window", kind, slug) or 3600)
         now = time.monotonic()
         with self._lock:
             fault = self._applying("rate-limit", kind, slug)
-            if fault is None:
+            if fault is None or (kind == "git" and fault.kind != "git"):
                 return None
             limit, served = int(self._values[fault]), self._served[fault]
             while served and served[0] <= now - window:

@@ -23,8 +23,8 @@ class Sandbox:
 
     `paths` are repositories, or folders of repositories that are looked through at each request: what is added,
     renamed or deleted there shows at once. `users` maps e-mail to API token (Basic), `tokens` are accepted as Bearer;
-    with neither, anybody may ask. `port` 0 is any that is free. All methods may be called from any thread, also while
-    it serves.
+    with neither, anybody may ask. `app_passwords`, by user name, are known and refused. `port` 0 is any that is free.
+    All methods may be called from any thread, also while it serves.
 
     Raises:
         NotARepository: a path is no folder.
@@ -37,12 +37,14 @@ class Sandbox:
         workspace: str = "acme",
         users: Mapping[str, str] | None = None,
         tokens: Sequence[str] = (),
+        app_passwords: Mapping[str, str] | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
         faults: Mapping[str, str] | None = None,
     ) -> None:
         self._shelf = Shelf(Path(path) for path in paths)
-        self._app = Application(workspace, self._shelf, Accounts(dict(users or {}), tuple(tokens)))
+        accounts = Accounts(dict(users or {}), tuple(tokens), dict(app_passwords or {}))
+        self._app = Application(workspace, self._shelf, accounts)
         for name, value in (faults or {}).items():
             self._app.faults.set(name, value)
         self._host, self._port = host, port
@@ -86,10 +88,19 @@ class Sandbox:
         Raises:
             RuntimeError: it is not started.
         """
+        return self.git_url + PREFIX
+
+    @property
+    def git_url(self) -> str:
+        """Return the base address for git: `{git_url}/{workspace}/{slug}.git` can be cloned.
+
+        Raises:
+            RuntimeError: it is not started.
+        """
         if self._server is None:
             raise RuntimeError("the sandbox is not started; use it in a with statement, or call start()")
         host = f"[{self._server.server_name}]" if ":" in self._server.server_name else self._server.server_name
-        return f"http://{host}:{self._server.server_port}{PREFIX}"
+        return f"http://{host}:{self._server.server_port}"
 
     # --- what is served --------------------------------------------------------------------------------------
 

@@ -74,12 +74,13 @@ class Shapes:
     def repository(self, repository: Repository, *, caller: str | None = None) -> dict[str, Any]:
         """Return a repository object; `mainbranch` is null while it is empty.
 
-        The clone address carries the caller's name as user information, as the recorded ones do. `size` is left at 0.
+        The clone address carries the caller's name as user information, as the recorded ones do, but leads to this server
+        and not to `bitbucket.org`. `size` is left at 0.
         """
         main = repository.main_branch
         link = self.repository_link(repository)
         workspace = self.workspace_object()
-        owner = f"{quote(caller.partition('@')[0])}@" if caller else ""
+        name = f"{quote(caller.partition('@')[0])}@" if caller else ""
         rest = ("watchers", "commits", "pullrequests", "forks", "downloads", "hooks")
         return {
             "type": "repository",
@@ -110,7 +111,10 @@ class Shapes:
                 "tags": {"href": f"{link}/refs/tags"},
                 "source": {"href": f"{link}/src"},
                 "clone": [
-                    {"name": "https", "href": f"https://{owner}bitbucket.org/{self.workspace}/{repository.slug}.git"},
+                    {
+                        "name": "https",
+                        "href": f"{self.web.replace('://', f'://{name}')}/{self.workspace}/{repository.slug}.git",
+                    },
                     {"name": "ssh", "href": f"git@bitbucket.org:{self.workspace}/{repository.slug}.git"},
                 ],
             },

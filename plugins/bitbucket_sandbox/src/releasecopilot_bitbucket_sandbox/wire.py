@@ -19,6 +19,8 @@ from socketserver import TCPServer
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from .bodies import Body, BrokenBody
+
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 #: Key of the WSGI environment in which an application says how its answer leaves: `WHOLE`, `CUT` or `RESET`.
@@ -91,14 +93,12 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def answer(self) -> None:
-        """Answer one request; headers and body leave in one write."""
-        length = self.headers.get("Content-Length", "0")
-        if not length.isdecimal() or "Transfer-Encoding" in self.headers:
+        """Answer one request. An answer of known length leaves in one write with its headers, others leave in chunks."""
+        if (body := self._body()) is None:
             self.close_connection = True
-            self.send_error(411)
+            self.send_error(400)
             return
-        # The body is read whatever becomes of the request: its rest would pass for the next request.
-        environ = self._environ(self.rfile.read(int(length)))
+        environ = self._environ(body)
         head: list[Any] = ["500 Internal Server Error", [("Content-Length", "0")]]
 
         def start_response(status: str, headers: list[tuple[str, str]], _: Any = None) -> None:
@@ -106,28 +106,53 @@ class _Handler(BaseHTTPRequestHandler):
 
         parts: Iterable[bytes] = ()
         try:
-            parts = self.server.application(environ, start_response)
-        except Exception:  # a mistake of ours: shown here, and 500 over there
-            traceback.print_exc()
-        try:
-            self._send(head[0], head[1], b"".join(parts), environ.get(DELIVERY, WHOLE))
+            try:
+                parts = self.server.application(environ, start_response)
+            except BrokenBody:
+                raise
+            except Exception:  # a mistake of ours: shown here, and 500 over there
+                traceback.print_exc()
+            self._send(head[0], head[1], parts, environ, body)
         finally:
             if close := getattr(parts, "close", None):
                 close()
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = answer  # noqa: N815
 
-    def _send(self, status: str, headers: list[tuple[str, str]], body: bytes, delivery: str) -> None:
+    def _body(self) -> Body | None:
+        """Return the request's body, `None` if its end cannot be told."""
+        if encoding := self.headers.get("Transfer-Encoding"):
+            return Body(self.rfile, None) if encoding.lower() == "chunked" else None
+        length = self.headers.get("Content-Length", "0")
+        return Body(self.rfile, int(length)) if length.isascii() and length.isdecimal() and len(length) < 19 else None
+
+    def _send(self, status: str, headers: list[Any], parts: Iterable[bytes], environ: Any, body: Body) -> None:
+        delivery = environ.get(DELIVERY, WHOLE)
         if delivery == RESET:
             self._reset()
             return
-        if delivery == CUT:
+        known = any(name.lower() == "content-length" for name, _ in headers)
+        chunked = not known and self.request_version != "HTTP/1.0"
+        if delivery == CUT or not (known or chunked):
             self.close_connection = True
-            body = body[: len(body) // 2]
-        ending = [("Connection", "close")] if self.close_connection else []
-        fields = [*headers, ("Date", formatdate(usegmt=True)), *ending]
-        lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in fields), "", ""]
-        self.wfile.write("\r\n".join(lines).encode("latin-1") + (b"" if self.command == "HEAD" else body))
+        more = [("Date", formatdate(usegmt=True)), *([("Transfer-Encoding", "chunked")] if chunked else [])]
+        more += [("Connection", "close")] if self.close_connection else []
+        lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in (*headers, *more)), "", ""]
+        first = "\r\n".join(lines).encode("latin-1")
+        if known:
+            whole = b"".join(parts) if self.command != "HEAD" else b""
+            # The rest of the body is read first: a client that still sends would not hear us.
+            body.drain()
+            self.wfile.write(first + (whole[: len(whole) // 2] if delivery == CUT else whole))
+            return
+        self.wfile.write(first)
+        for part in parts:
+            if delivery == CUT:
+                self.wfile.write(b"%x\r\n%b" % (len(part), part[: len(part) // 2]))
+                return
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(part), part) if chunked and part else part)
+        body.drain()
+        self.wfile.write(b"0\r\n\r\n" if chunked else b"")
 
     def _reset(self) -> None:
         self.close_connection = True
@@ -136,12 +161,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.rfile.close()
         self.connection.close()
 
-    def _environ(self, body: bytes) -> dict[str, Any]:
+    def _environ(self, body: Body) -> dict[str, Any]:
         path, _, query = self.path.partition("?")
         environ: dict[str, Any] = {
             "wsgi.version": (1, 0),
             "wsgi.url_scheme": "http",
-            "wsgi.input": io.BytesIO(body),
+            "wsgi.input": io.BufferedReader(body, 65_536),
+            "wsgi.input_terminated": True,
             "wsgi.errors": sys.stderr,
             "wsgi.multithread": True,
             "wsgi.multiprocess": False,
@@ -155,7 +181,7 @@ class _Handler(BaseHTTPRequestHandler):
             "SERVER_PORT": str(self.server.server_port),
             "SERVER_PROTOCOL": self.request_version,
             "CONTENT_TYPE": self.headers.get("Content-Type", ""),
-            "CONTENT_LENGTH": str(len(body)),
+            "CONTENT_LENGTH": self.headers.get("Content-Length", ""),
         }
         for name, value in self.headers.items():
             environ.setdefault("HTTP_" + name.upper().replace("-", "_"), value)
