@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from releasecopilot_core import Batch, CommitStorage
+from releasecopilot_core.builtin.sqlite_store import budgets
 from releasecopilot_core.builtin.sqlite_store.schema import APPLICATION_ID, VERSION, migrations
 from releasecopilot_core.errors import DatabaseFormatError, MissingDatabaseError, StoreBusyError, StoreError
 from releasecopilot_core.testing import StoreContract
@@ -258,3 +260,37 @@ def test_summary_view_shows_lists_as_json(tmp_path: Path) -> None:
     assert [(r[0], r[1], json.loads(r[2]), json.loads(r[3]), r[4]) for r in row] == [
         (SHAS[0], "main", ["main", "release/1.4"], [], "2026-11-23T16:00:00Z")
     ]
+
+
+def test_budget_is_kept_by_all_processes_together(tmp_path: Path) -> None:
+    """Each request is counted once; when the hour's are used up, the time when there is room again is told."""
+    with CommitStorage(tmp_path / "t.db") as one, CommitStorage(tmp_path / "t.db") as other:
+        assert [store.spend("a", 3) for store in (one, other, one)] == [None, None, None]
+        assert one.spent("a") == 3
+        moment = other.spend("a", 3)
+        assert moment is not None
+        assert timedelta(minutes=59) < moment - datetime.now(UTC) <= timedelta(minutes=61)
+        assert (other.spend("b", 3), one.spent("a")) == (None, 3)
+
+
+def test_budget_of_an_hour_ago_is_free_again(tmp_path: Path) -> None:
+    """Minutes fall out of the budget one by one, never before they are an hour old."""
+    start = datetime(2026, 11, 23, 17, 0, 30, tzinfo=UTC)
+    with CommitStorage(tmp_path / "t.db") as store, store._connection.writing() as db:
+        assert budgets.spend(db, "a", 2, start) is None
+        assert budgets.spend(db, "a", 2, start + timedelta(minutes=10)) is None
+        again = budgets.spend(db, "a", 2, start + timedelta(minutes=60))
+        assert again == datetime(2026, 11, 23, 18, 1, tzinfo=UTC)
+        assert budgets.spend(db, "a", 2, again) is None
+        assert budgets.spend(db, "a", 2, again) is not None
+
+
+def test_lease_of_a_dead_process_is_taken_over(tmp_path: Path) -> None:
+    """Nobody waits for a scan that was killed on this machine."""
+    code = (
+        "import sys; from releasecopilot_core import CommitStorage; CommitStorage(sys.argv[1]).lease('x', 'dead', 900)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "t.db")], check=True)
+    with CommitStorage(tmp_path / "t.db") as store:
+        assert store.lease("x", "alive", 900)
+        assert not store.lease("x", "another", 900)

@@ -227,7 +227,8 @@ class Ingestor:
             )
             tally = Tally(store, request.window, run.run_id, on_progress)
             session = Session(run, store, sink, self._host, tally, on_finish, stop)
-            return session.perform(lambda: opened.scan(request, store), self._keys, lambda: opened.requests)
+            named = attrs.evolve(request, run_id=run.run_id)
+            return session.perform(lambda: opened.scan(named, store), self._keys, lambda: opened.requests)
 
     def plan(
         self,

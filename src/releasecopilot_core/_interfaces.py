@@ -15,7 +15,10 @@ from ._run import Applied, Delivery, DeliveryRecord, DeliveryStatus, PlanEntry, 
 
 
 class Memory(Protocol):
-    """What a source may ask of the store. All methods may be called from any thread."""
+    """What a source may ask of the store. All methods may be called from any thread.
+
+    Only leases and budgets are written through it; all else is stored by batches.
+    """
 
     def repository(self, source: str, uuid: str) -> RepositoryState | None:
         """Return what is remembered of a repository, `None` at first contact."""
@@ -61,6 +64,24 @@ class Memory(Protocol):
 
     def resolve(self, repository: Repository, prefix: str) -> Sequence[str]:
         """Return the stored shas of a repository that begin with `prefix` (pull requests abbreviate hashes)."""
+
+    def lease(self, name: str, holder: str, seconds: float) -> bool:
+        """Take or prolong a lease; false when another holder has it.
+
+        It names its process: one whose process is dead on this host is taken over at once, others when they expire.
+        """
+
+    def release(self, name: str, holder: str) -> None:
+        """Give a lease back; nothing happens when somebody else holds it by now."""
+
+    def spend(self, account: str, limit: int) -> datetime | None:
+        """Count one request against a budget of so many in any hour, kept across processes.
+
+        Returns `None` when there was room, else the time when there is some again; then nothing was counted.
+        """
+
+    def spent(self, account: str) -> int:
+        """Return how many requests were counted in the last hour."""
 
 
 class Store(Memory, Protocol):
@@ -133,17 +154,6 @@ class Store(Memory, Protocol):
 
     def prune_deliveries(self, before: datetime) -> int:
         """Drop the raw bodies of deliveries that came before; returns of how many. What they told stays."""
-
-    # --- leases ----------------------------------------------------------------------------------------------
-
-    def lease(self, name: str, holder: str, seconds: float) -> bool:
-        """Take or prolong a lease; false when another holder has it.
-
-        It names its process: one whose process is dead on this host is taken over at once, others when they expire.
-        """
-
-    def release(self, name: str, holder: str) -> None:
-        """Give a lease back; nothing happens when somebody else holds it by now."""
 
     # --- questions -------------------------------------------------------------------------------------------
 

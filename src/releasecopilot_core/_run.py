@@ -20,7 +20,8 @@ class ScanRequest:
     `repositories` and `branches` are names or globs (`*` crosses `/`); `None` leaves it to the source's settings.
     `full` lists all history behind bounded walks and fetches what was skipped. `sweep` looks at every repository even
     when the service says that it has not changed; `None` leaves it to the source (daily by default). `repair` asks only
-    for what was announced and not fetched, and for file lists that are owed; nothing else is looked at.
+    for what was announced and not fetched, and for file lists that are owed; nothing else is looked at. `run_id` names
+    the run to others: as the holder of leases.
     """
 
     window: Window
@@ -30,6 +31,7 @@ class ScanRequest:
     files: FilesMode | None = None
     sweep: bool | None = None
     repair: bool = False
+    run_id: str = ""
 
 
 @attrs.frozen(kw_only=True)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from releasecopilot_core import CommitStorage
 from releasecopilot_core.errors import UnknownNameError, UsageError
 
 
@@ -248,6 +249,39 @@ def test_exhausted_quota_ends_partial_and_resumable(workspace: Any, retry_after:
     workspace.sandbox.clear_faults()
     assert workspace.scan().status == "complete"
     assert workspace.stored() == set(shas)
+
+
+def test_own_budget_ends_a_run_before_the_service_refuses(workspace: Any) -> None:
+    """The budget is kept across runs; the message says when to go on, and nothing more is sent."""
+    api = workspace.add("api")
+    shas = api.history("main", [float(n) for n in range(20, 0, -1)])
+    first = workspace.scan(bitbucket={"requests_per_hour": 5})
+    assert (first.status, first.requests) == ("partial", 5)
+    assert any("scan again after 20" in problem.message for problem in first.problems)
+    kinds(workspace)
+    second = workspace.scan(bitbucket={"requests_per_hour": 5})
+    assert (second.status, second.requests, kinds(workspace)) == ("failed", 0, {})
+    assert workspace.scan().status == "complete"
+    assert workspace.stored() == set(shas)
+
+
+def test_repository_that_another_scan_holds_is_left_alone(workspace: Any) -> None:
+    """Two scans at once do not double the work: the second says so, and the next one looks again."""
+    api = workspace.add("api")
+    api.commit("main", "base")
+    workspace.scan()
+    api.commit("main", "more")
+    (uuid,) = (uuid for (uuid,) in workspace.rows("SELECT uuid FROM repositories"))
+    with CommitStorage(workspace.folder / "commits.db") as other:
+        assert other.lease(f"scan of {uuid}", "another", 60)
+        kinds(workspace)
+        run = workspace.scan()
+        assert (run.status, run.problems[0].kind) == ("partial", "busy")
+        assert kinds(workspace) == {"repositories": 1}
+        other.release(f"scan of {uuid}", "another")
+    run = workspace.scan()
+    assert (run.status, run.new) == ("complete", 1)
+    assert workspace.rows("SELECT * FROM leases") == []
 
 
 def test_wrong_credential_is_a_failed_run(workspace: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 import stamina
 
+from releasecopilot_core import phoenix
 from releasecopilot_core.errors import SourceError
 
 from .answers import Again, fault_of
@@ -48,12 +50,17 @@ class Api:
         self._closed = threading.Event()
         self._connected = False
         self._spent: SourceError | None = None
+        self._budget: Callable[[], datetime | None] | None = None
         self.requests = 0
 
     def close(self) -> None:
         """Refuse further requests and close the connections."""
         self._closed.set()
         self._client.close()
+
+    def keep_to(self, budget: Callable[[], datetime | None]) -> None:
+        """Ask before each request whether there is room for it: `budget` counts it, or returns when there will be some."""
+        self._budget = budget
 
     def get(self, path: str, parameters: Parameters = ()) -> Mapping[str, Any]:
         """Return the JSON object at a path below the base URL (or at a full URL below it).
@@ -151,12 +158,20 @@ class Api:
             raise refusal
         return _json_object(response, where)
 
+    def _count(self) -> None:
+        if self._budget is not None and (moment := self._budget()) is not None:
+            when = f"{phoenix(moment)[:16].replace('T', ' ')} (Phoenix)"
+            message = f"the budget of bitbucket.requests_per_hour is used up; scan again after {when}"
+            self._spent = SourceError(message, kind="budget")
+            raise self._spent
+        with self._count_lock:
+            self.requests += 1
+
     def _request(self, method: str, url: str, parameters: Parameters, form: Parameters | None) -> httpx.Response:
         content = None if form is None else str(httpx.QueryParams(list(form)))
         headers = None if form is None else {"Content-Type": "application/x-www-form-urlencoded"}
         for _ in range(_REDIRECTS + 1):
-            with self._count_lock:
-                self.requests += 1
+            self._count()
             # params= would throw away the query of a `next`.
             address = httpx.URL(url).copy_merge_params(list(parameters)) if parameters else httpx.URL(url)
             response = self._client.request(method, address, content=content, headers=headers)

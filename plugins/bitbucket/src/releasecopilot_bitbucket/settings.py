@@ -76,7 +76,8 @@ class BitbucketSettings:
 
     `repositories` and `default_branches` are names or globs in which `*` crosses `/`; empty means all repositories of
     the workspace and each one's main branch. `pull_requests` says whether scans ask for them, which needs a scope of its
-    own. `retry_seconds` bounds one request with all its repetitions.
+    own. `requests_per_hour` is a budget that all processes with one database keep together. `retry_seconds` bounds one
+    request with all its repetitions.
     """
 
     workspace: str = attrs.field(validator=_named)
@@ -88,12 +89,15 @@ class BitbucketSettings:
     webhook_secret: tuple[Secret, ...] = ()
     files: Literal["auto", "api", "git", "none"] = "auto"
     pull_requests: bool = False
+    requests_per_hour: int = 1000
     concurrency: int = 4
     retry_seconds: float = attrs.field(default=30.0, validator=_positive)
     timeout_seconds: float = attrs.field(default=20.0, validator=_positive)
     sweep_hours: float = attrs.field(default=24.0, validator=_hours)
 
     def __attrs_post_init__(self) -> None:
+        if not 1 <= self.requests_per_hour <= 1_000_000:
+            raise ValueError(f"requests_per_hour must be from 1 to 1,000,000, not {self.requests_per_hour}")
         if not 1 <= self.concurrency <= 32:
             raise ValueError(f"concurrency must be from 1 to 32, not {self.concurrency}")
         if self.files == "git":

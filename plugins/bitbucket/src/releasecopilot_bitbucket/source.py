@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Container, Iterator, Sequence
 
 from releasecopilot_core import Batch, Memory, PlanEntry, Problem, Repository, Scanned, ScanRequest, Settings
@@ -9,6 +10,7 @@ from releasecopilot_core.errors import UsageError
 
 from .api import Api, segment
 from .gate import Look
+from .leasing import Held
 from .selecting import SOURCE, Selection, is_glob, select_branches, select_repositories
 from .settings import BitbucketSettings, bitbucket_settings, with_known_secrets
 from .threads import in_threads
@@ -45,6 +47,7 @@ class BitbucketSource:
     def scan(self, request: ScanRequest, memory: Memory) -> Iterator[Batch]:
         """Yield the batches of all chosen repositories. See `Source.scan`."""
         patterns, files = self._patterns(request), self._files_mode(request)
+        self._api.keep_to(functools.partial(memory.spend, self._account, self._settings.requests_per_hour))
         selection = self._announced(memory) if request.repair else self._select(request)
         yield Batch(expected=len(selection.failed) + len(selection.repositories))
         for name, error in selection.failed.items():
@@ -65,9 +68,12 @@ class BitbucketSource:
             )
             for repository in selection.repositories
         ]
-        yield from in_threads([visit.batches for visit in visits], self._settings.concurrency)
+        jobs = [functools.partial(_held, visit) for visit in visits]
+        yield from in_threads(jobs, self._settings.concurrency)
         if request.repair:
             return
+        if not all(visit.listed for visit in visits):
+            return  # a branch that was named may be in one of those that could not be looked at
         if missing := _found_nowhere(patterns, {branch for visit in visits for branch in visit.branches}):
             yield Batch(problems=tuple(missing))
 
@@ -103,6 +109,12 @@ class BitbucketSource:
         names = self._settings.repositories if request.repositories is None else request.repositories
         return select_repositories(self._api, self._settings.workspace, names, asked=asked)
 
+    @property
+    def _account(self) -> str:
+        # Limits are per user and resource (Atlassian's page "API request limits"); no secret is in the name.
+        credentials = self._settings.credentials
+        return f"{self._settings.api_url} {credentials.username or credentials.kind}"
+
     def _announced(self, memory: Memory) -> Selection:
         return Selection(tuple(memory.to_repair(SOURCE)), {})
 
@@ -111,6 +123,10 @@ class BitbucketSource:
         # Deliveries may come from other workspaces than the one that is scanned.
         owner, _, _ = repository.full_name.partition("/")
         return f"repositories/{segment(owner or self._settings.workspace)}/{segment(repository.uuid)}"
+
+
+def _held(visit: Visit) -> Iterator[Batch]:
+    return Held(visit.memory, visit.repository, visit.request.run_id).batches(visit.batches())
 
 
 def _found_nowhere(patterns: Sequence[str], found: Container[str]) -> list[Problem]:

@@ -25,12 +25,12 @@ from .threads import in_threads
 FILES_A_BATCH = 50
 
 #: After these the next request would end the same way; after others the next branch may well be fine.
-_STOPPING = frozenset({"rate-limited", "unreachable", "stopped", "forbidden", "gone"})
+_STOPPING = frozenset({"rate-limited", "budget", "unreachable", "stopped", "forbidden", "gone"})
 
 
 @attrs.define
 class Visit:
-    """Scans one repository; `branches` are the selected ones that exist, first in configured order."""
+    """Scans one repository; `branches` are the selected ones that exist, first in configured order, once it is `listed`."""
 
     api: Api
     memory: Memory
@@ -43,8 +43,8 @@ class Visit:
     fetch_pull_requests: bool
     concurrency: int
     branches: tuple[str, ...] = ()
+    listed: bool = False
     _problems: list[Problem] = attrs.field(factory=list)
-    _began: bool = False
     _pull_requests_to: datetime | None = None
 
     def batches(self) -> Iterator[Batch]:
@@ -63,7 +63,7 @@ class Visit:
             raise
         except SourceError as error:
             self._note(error)
-        incomplete: Literal["partial", "failed"] = "partial" if self._began else "failed"
+        incomplete: Literal["partial", "failed"] = "partial" if self.listed else "failed"
         scanned = Scanned(
             name=self.repository.full_name,
             status="complete" if not self._problems else incomplete,
@@ -89,12 +89,12 @@ class Visit:
             # Nothing has moved: the heads that are stored are those that the service would list.
             stored = self.memory.heads(self.repository)
             self.branches = select_branches(stored, self.patterns, self.repository.main_branch)
-            self._began = True
+            self.listed = True
             return
         # Read before the listing: what is announced after it may be missing there.
         stale = self.memory.stale_branches(self.repository)
         tips = {} if self.request.repair and not stale else list_branches(self.api, self.path)
-        self._began = True
+        self.listed = True
         selected = select_branches(tips, self.patterns, self.repository.main_branch)
         self.branches = tuple(branch for branch in stale if branch in tips) if self.request.repair else selected
         if tips or not self.request.repair:

@@ -232,6 +232,12 @@ CREATE TABLE leases (
     pid INTEGER NOT NULL,
     expires_at TEXT NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE budgets (
+    account TEXT NOT NULL,
+    minute TEXT NOT NULL,
+    requests INTEGER NOT NULL,
+    PRIMARY KEY (account, minute)
+) WITHOUT ROWID;
 ALTER TABLE repositories ADD COLUMN pull_requests_to TEXT
 """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from releasecopilot_core import (
 )
 from releasecopilot_core.errors import MissingDatabaseError
 
-from . import deliveries, leases, reading, refreshing, runs, writing
+from . import budgets, deliveries, leases, reading, refreshing, runs, writing
 from .connection import Connection
 
 
@@ -225,6 +225,17 @@ class CommitStorage:
         """Give a lease back, if the holder still has it."""
         with self._connection.writing() as db:
             leases.release(db, name, holder)
+
+    def spend(self, account: str, limit: int) -> datetime | None:
+        """Count one request against an hourly budget. See `Memory.spend`."""
+        with self._connection.writing() as db:
+            return budgets.spend(db, account, limit, datetime.now(UTC))
+
+    def spent(self, account: str) -> int:
+        """Return how many requests were counted in the last hour."""
+        since = writing.stamp(datetime.now(UTC) - timedelta(minutes=61))
+        sql = "SELECT coalesce(sum(requests), 0) FROM budgets WHERE account = ? AND minute > ?"
+        return sum(count for (count,) in self._connection.rows(sql, (account, since)))
 
     # --- questions -------------------------------------------------------------------------------------------
 
