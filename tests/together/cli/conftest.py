@@ -52,6 +52,8 @@ class Done:
 class Shell:
     """A working directory in which `rc` is run, as a person or a scheduler would."""
 
+    program = RC
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.environment = {name: value for name, value in os.environ.items() if not _OURS.match(name)}
@@ -97,6 +99,10 @@ class Shell:
         return done, screen.decode("utf-8", "replace")
 
     def files(self) -> set[str]:
+        """Return the paths of all files but those of the repositories."""
+        return {path for path in self.entries() if (self.folder / path).is_file()}
+
+    def entries(self) -> set[str]:
         """Return the paths of all files and folders but the repositories."""
         found = (path.relative_to(self.folder) for path in self.folder.rglob("*"))
         return {str(path) for path in found if path.parts[0] != "repositories"}
@@ -143,6 +149,12 @@ def shell(workspace: Any) -> Shell:
 
 
 @pytest.fixture
+def shell_for() -> Callable[[Any], Shell]:
+    """Return a function that makes a shell beside the repositories of a workspace."""
+    return lambda workspace: configured(Shell(workspace.folder), workspace)
+
+
+@pytest.fixture
 def configure() -> Callable[..., Shell]:
     """Return the function that writes a shell's settings for a workspace, with other `bitbucket` keys."""
     return configured
@@ -169,7 +181,8 @@ def scanned(shared_workspace: Any) -> Shell:
     api, web = shared_workspace.add("api"), shared_workspace.add("web-shop")
     base = api.commit("main", "RC-1 Begin", hours_ago=50, files={"a.txt": "1"})
     api.commit("main", "RC-2 Go on", hours_ago=2, files={"a.txt": "2"})
-    api.commit("feature/RC-3_fix", 'Größe, "quoted"\n\nand more', hours_ago=1, parents=[base], files={"b.txt": "b"})
+    message = 'Größe, "quoted"\n\nand more'
+    api.commit("feature/RC-3_fix", message, hours_ago=1, parents=[base], files={"a.txt": "3", "b.txt": "b"})
     web.commit("main", "No story here", hours_ago=1.5)
     web.commit("main", "RC-2 Too", hours_ago=0.5)
     shell = configured(Shell(shared_workspace.folder), shared_workspace)

@@ -1,0 +1,97 @@
+"""Scans that are killed, and scans that run at once: the record ends equal to git's, whatever happened on the way."""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+#: The window of these scans; history behind it is listed, too, and its files are not fetched.
+HOURS = 48
+
+
+def grow(api: Any, dice: random.Random) -> None:
+    """Write some 260 commits: two lines of more than a page, merges, a feature, dates in no order."""
+
+    def dates(count: int, recent: int) -> list[float]:
+        old = [dice.uniform(HOURS + 1, 2_000) for _ in range(count - recent)]
+        return old + [dice.uniform(0.1, HOURS - 1) for _ in range(recent)]
+
+    main = api.history("main", dates(130, 20), message="RC-1 main {}")
+    api.set("release/1", dice.choice(main[20:60]))
+    api.history("release/1", dates(110, 15), message="RC-2 release {}")
+    api.commit("feature/RC-9", "start", parents=[dice.choice(main[60:])], hours_ago=dice.uniform(0.1, 2_000))
+    for _ in range(12):
+        branch, other = dice.sample(["main", "release/1", "feature/RC-9"], 2)
+        merged = [api.head(branch), api.head(other)] if dice.random() < 0.4 else None
+        api.commit(branch, parents=merged, hours_ago=dice.uniform(0.1, HOURS - 1))
+
+
+def assert_equal_to_git(workspace: Any, api: Any) -> None:
+    """Compare commits, parents, heads and files with what git says."""
+    expected = {}
+    for line in api.git("rev-list", "--parents", "--all").splitlines():
+        sha, *parents = line.split()
+        expected[sha] = parents
+    stored: dict[str, list[str]] = {sha: [] for sha in workspace.stored()}
+    for sha, parent in workspace.rows("SELECT sha, parent FROM commit_parents ORDER BY sha, position"):
+        stored[sha].append(parent)
+    assert stored == expected
+    assert dict(workspace.rows("SELECT branch, sha FROM heads WHERE deleted_at IS NULL")) == api.branches()
+    assert workspace.rows("SELECT * FROM walks") == []
+    known = {sha for (sha,) in workspace.rows("SELECT sha FROM commits WHERE files_status = 'known'")}
+    assert len(known) >= 40
+    for sha in known:
+        assert workspace.files(sha) == api.files(sha)
+    assert workspace.rows("SELECT DISTINCT files_status FROM commits WHERE files_status <> 'known'") == [("skipped",)]
+
+
+@settings(max_examples=6)
+@given(seed=st.integers(0, 2**32 - 1), answers=st.integers(1, 8) | st.integers(9, 45))
+def test_killed_scan_loses_nothing(make_workspace: Any, shell_for: Any, wait_for: Any, seed: int, answers: int) -> None:
+    """SIGKILL after any answer of the service, then a second run: all is there, and the dead run is told as such."""
+    workspace = make_workspace()
+    api = workspace.add("api")
+    grow(api, random.Random(seed))
+    shell = shell_for(workspace)
+    started, count = threading.Event(), iter(range(1, 10_000))
+
+    def answered(_: Any) -> None:
+        if next(count) == answers:
+            started.wait()
+            process.kill()
+
+    workspace.sandbox.on_request(answered)
+    process = shell.start("ingest", "bitbucket-scan", "--hours", str(HOURS))
+    started.set()
+    assert wait_for(process).code == -signal.SIGKILL
+    workspace.sandbox.on_request(None)
+    (run_id,) = [run_id for (run_id,) in workspace.rows("SELECT run_id FROM runs WHERE status = 'running'")]
+    # As it lies there when a process dies while it writes the artifact.
+    partial = shell.folder / "artifacts" / f".{run_id}.json.part"
+    partial.write_text('{"run_id": "')
+    api.commit("main", "RC-3 pushed in between")
+    done = shell.scan("--hours", str(HOURS))
+    assert (done.code, done.err.count("\n")) == (0, 1)
+    assert_equal_to_git(workspace, api)
+    assert workspace.rows("SELECT status FROM runs ORDER BY rowid") == [("abandoned",), ("complete",)]
+    assert not partial.exists()
+    assert [document["status"] for document in shell.documents()] == ["complete"]
+
+
+def test_two_scans_at_once(shell: Any, workspace: Any, wait_for: Any) -> None:
+    """Both begin with nothing, work on one database, and end complete; the record is the same as after one."""
+    api = workspace.add("api")
+    grow(api, random.Random(7))
+    both = [shell.start("ingest", "bitbucket-scan", "--hours", str(HOURS)) for _ in range(2)]
+    ended = [wait_for(process) for process in both]
+    assert [done.code for done in ended] == [0, 0], ended
+    assert_equal_to_git(workspace, api)
+    documents = shell.documents()
+    assert [document["status"] for document in documents] == ["complete", "complete"]
+    new = [entry["hash"] for document in documents for entry in document["payload"] if entry["new"]]
+    assert sorted(new) == sorted(workspace.stored())
