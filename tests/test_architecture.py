@@ -34,6 +34,7 @@ ROOMS = (
     "_session",
     "_ingestor",
     "_serving",
+    "_checks",
     "_cli",
     "builtin",
     "testing",

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from ._run import Applied as Applied
     from ._run import Delivery as Delivery
     from ._run import DeliveryRecord as DeliveryRecord
+    from ._run import Finding as Finding
     from ._run import PlanEntry as PlanEntry
     from ._run import Progress as Progress
     from ._run import RepositoryReport as RepositoryReport
@@ -84,7 +85,7 @@ _SHELF = {
     "PluginInfo": "_plugins",
     **dict.fromkeys(
         (
-            *("Applied", "Delivery", "DeliveryRecord", "PlanEntry", "Progress", "RepositoryReport"),
+            *("Applied", "Delivery", "DeliveryRecord", "Finding", "PlanEntry", "Progress", "RepositoryReport"),
             *("Run", "ScanRequest"),
         ),
         "_run",

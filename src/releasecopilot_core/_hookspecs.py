@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ._forms import SettingsForm
     from ._interfaces import Sink, Source, Store, WebhookDecoder
     from ._model import Commit, StoryKey
+    from ._run import Finding
     from ._settings import Settings
 
 PROJECT = "releasecopilot"
@@ -62,8 +63,11 @@ def rc_web_servers(settings: Settings) -> Mapping[str, Any]:  # type: ignore[emp
 
 
 @hookspec
-def rc_checks(settings: Settings) -> Mapping[str, Callable[[], Iterable[str]]]:  # type: ignore[empty-body]
-    """Return check name -> a function that returns what is wrong, one line each with the remedy; nothing if all is well."""
+def rc_checks(settings: Settings, source: str, database: str) -> Mapping[str, Callable[[], Iterable[Finding | str]]]:  # type: ignore[empty-body]
+    """Return check name -> a function for `rc doctor` that yields what it found about a source and its database.
+
+    A `Finding` says what is so, and what to do unless all is well; a plain string is something that is wrong.
+    """
 
 
 @hookspec

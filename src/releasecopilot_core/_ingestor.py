@@ -7,7 +7,7 @@ import math
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -119,12 +119,24 @@ class Ingestor:
         """
         if self._storage is not None:
             return self._storage
-        url = self._database or self.settings.database(source)
+        url = self.database(source)
         with self._lock:
             if url not in self._stores:
                 opened = self._host.open_first("rc_open_store", url, self.settings, what="database", create=create)
                 self._stores[url] = cast(Store, opened)
             return self._stores[url]
+
+    def database(self, source: str) -> str:
+        """Return the path or URL of a source's database."""
+        return self._database or self.settings.database(source)
+
+    def artifacts(self, source: str) -> str:
+        """Return the folder or URL of a source's artifacts."""
+        return self._artifacts or self.settings.artifacts(source)
+
+    def ask(self, hook: str, **arguments: Any) -> Iterator[tuple[str, Any]]:
+        """Yield (plugin name, answer) of every plugin that implements a hook; one that raises is noted as a problem."""
+        return self._host.ask(hook, settings=self.settings, **arguments)
 
     def default_source(self) -> str:
         """Return the source that questions without one are about: the only one that is configured, or installed.
@@ -142,8 +154,8 @@ class Ingestor:
         known = ", ".join(candidates) or "none"
         raise UsageError(f"which database? sources: {known}; name its file with --database")
 
-    def _check(self) -> None:
-        """Find wrong settings before anything is begun."""
+    def check(self) -> None:
+        """Raise a `SettingsError` for settings that are wrong, before anything is begun."""
         self.settings.check_keys({*self._host.names(), *self.sources()})
         self._keys.check()
 
@@ -177,7 +189,7 @@ class Ingestor:
             StoreError: the store cannot be opened.
         """
         request = _request(hours, repositories, branches, full=full, files=files)
-        self._check()
+        self.check()
         if strict and (problems := self._host.problems()):
             raise UsageError(f"{problems[0].message} (--strict)")
         return self._perform(source, "scan", request, run_id, on_progress, on_finish)
@@ -197,7 +209,7 @@ class Ingestor:
         raises as `scan` does. With nothing to repair it is complete without a request. `stop` ends it early from another
         thread: the run is `interrupted`, and returned.
         """
-        self._check()
+        self.check()
         # Nothing that was announced is too old to be wanted: the window only labels.
         request = attrs.evolve(_request(REPAIR_HOURS, None, None, full=False, files=None), repair=True)
         return self._perform(source, "repair", request, run_id, on_progress, on_finish, stop)
@@ -247,7 +259,7 @@ class Ingestor:
             SourceError: the service cannot be asked.
         """
         request = _request(hours, repositories, branches, full=full, files=files)
-        self._check()
+        self.check()
         with contextlib.closing(self._open(source)) as opened, contextlib.ExitStack() as stack:
             try:
                 store = self.store(source, create=False)
@@ -264,8 +276,9 @@ class Ingestor:
         return cast(Source, self._host.open_named("rc_sources", source, self.settings, what="source"))
 
     def _sink(self, source: str) -> Sink:
-        url = self._artifacts or self.settings.artifacts(source)
-        return cast(Sink, self._host.open_first("rc_open_sink", url, self.settings, what="artifact folder"))
+        return cast(
+            Sink, self._host.open_first("rc_open_sink", self.artifacts(source), self.settings, what="artifact folder")
+        )
 
     # --- webhooks --------------------------------------------------------------------------------------------
 
@@ -282,7 +295,7 @@ class Ingestor:
             UnknownNameError: no plugin decodes the deliveries of such a service.
             SettingsError: the settings are wrong.
         """
-        self._check()
+        self.check()
         decoder = self._decoder(service)
         section = webhook_settings(self.settings)
         return Receiver(
@@ -316,7 +329,7 @@ class Ingestor:
 
         With `apply=False` nothing is written. Raises `PluginError` when an extractor fails: keys would be lost.
         """
-        self._check()
+        self.check()
         store = self.store(source)
         changes = []
         for commit, before in store.commits_for_keys():

@@ -104,6 +104,14 @@ class Run:
     problems: tuple[Problem, ...] = ()
 
 
+@attrs.frozen
+class Finding:
+    """What a check found: one line that says what is so, and unless all is well what to do about it."""
+
+    status: Literal["ok", "warning", "failed"]
+    text: str
+
+
 @attrs.frozen(kw_only=True)
 class Delivery:
     """A webhook request as it came in.

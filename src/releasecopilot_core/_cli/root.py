@@ -16,6 +16,7 @@ COMMAND_GROUP = "releasecopilot.commands"
 _BUILT_IN = {
     "commits": ("questions", "Show stored commits: those of a story, of a repository, or of no story at all."),
     "deliveries": ("deliveries", "Show webhook deliveries, replay them, and drop old raw bodies."),
+    "doctor": ("doctor", "Check settings, credentials, service and database."),
     "ingest": ("ingest", "Scan a source for commits, into the database and an artifact."),
     "init": ("init", "Write a settings file, by asking or from flags."),
     "plugins": ("plugins", "List plugins: version, hooks, and what is wrong with those that failed."),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from releasecopilot_core import hookimpl
 
 if TYPE_CHECKING:
-    from releasecopilot_core import Settings, SettingsForm, Source, WebhookDecoder
+    from releasecopilot_core import Finding, Settings, SettingsForm, Source, WebhookDecoder
 
 
 def open_bitbucket(settings: Settings) -> Source:
@@ -35,6 +35,16 @@ def open_webhooks(settings: Settings) -> WebhookDecoder:
 def rc_webhooks() -> Mapping[str, Callable[[Settings], WebhookDecoder]]:
     """Decode the deliveries of Bitbucket's webhooks."""
     return {"bitbucket": open_webhooks}
+
+
+@hookimpl
+def rc_checks(settings: Settings, source: str) -> Mapping[str, Callable[[], Iterable[Finding]]]:
+    """Try the credential on what a scan asks for."""
+    if source != "bitbucket":
+        return {}
+    from .checks import checks
+
+    return checks(settings)
 
 
 @hookimpl

@@ -52,6 +52,8 @@ class Api:
         self._spent: SourceError | None = None
         self._budget: Callable[[], datetime | None] | None = None
         self.requests = 0
+        #: Of the latest answer, with names in lower case; they tell quota, scopes and the service's clock.
+        self.last_headers: Mapping[str, str] = {}
 
     def close(self) -> None:
         """Refuse further requests and close the connections."""
@@ -176,6 +178,7 @@ class Api:
             address = httpx.URL(url).copy_merge_params(list(parameters)) if parameters else httpx.URL(url)
             response = self._client.request(method, address, content=content, headers=headers)
             self._connected = True
+            self.last_headers = response.headers
             if response.status_code not in (301, 302, 303, 307, 308):
                 return response
             url, parameters = self._address(str(response.url.join(response.headers.get("Location", "")))), ()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from releasecopilot_core import hookimpl
 
 if TYPE_CHECKING:
-    from releasecopilot_core import Store
+    from releasecopilot_core import Finding, Store
 
 
 @hookimpl
@@ -21,3 +22,13 @@ def rc_open_store(url: str, create: bool) -> Store | None:
     from .storage import CommitStorage
 
     return CommitStorage(path, create=create)
+
+
+@hookimpl
+def rc_checks(database: str) -> Mapping[str, Callable[[], Iterable[Finding]]]:
+    """Look at the file, and at what is left over in it."""
+    from .checks import checks
+    from .location import path_of
+
+    path = path_of(database)
+    return {} if path is None else checks(path)
