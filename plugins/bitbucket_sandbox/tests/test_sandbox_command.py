@@ -40,7 +40,10 @@ def demo(tmp_path_factory):
     """Make the demo's workspace in a folder, beside one that is empty."""
     folder = tmp_path_factory.mktemp("demo")
     assert rc("sandbox", "demo", folder / "demo", "--now", NOW).returncode == 0
-    (folder / "empty").mkdir()
+    for name, text in (("empty", ""), ("state", '{"version": 1, "pull_requests": []}'), ("old", '{"version": 0}')):
+        (folder / name).mkdir()
+        if text:
+            (folder / name / "sandbox.json").write_text(text)
     return folder / "demo"
 
 
@@ -117,6 +120,10 @@ def test_serve_with_credentials_and_faults(demo):
         (["demo", "--fault", "status"], "NAME=VALUE"),
         (["demo", "--user", "secret-without-colon"], "EMAIL:TOKEN"),
         (["demo", "--port", "99999"], "99999"),
+        (["demo", "--app-password", "secret"], "NAME:PASSWORD"),
+        (["demo", "--state", "state"], "is no state of the sandbox"),
+        (["demo", "--state", "old"], "another version"),
+        (["demo", "--state", "demo/api.git/HEAD"], "cannot be used"),
         (["demo", "--host", "256.256.256.256"], "256.256.256.256"),
     ],
 )

@@ -40,6 +40,16 @@ def test_partial(fields, expected):
     assert partial(BODY, fields) == expected
 
 
+@pytest.mark.parametrize(
+    ("fields", "shown"), [(None, False), ("+values.target", True), ("values.target", True), ("next", False)]
+)
+def test_held_back(fields, shown):
+    """What is held back is there only when it is asked for by name."""
+    body = partial(BODY, fields, ("values.target",))
+
+    assert any("target" in value for value in body.get("values", [])) == shown
+
+
 @pytest.fixture
 def filled(api, repository):
     """Serve a repository of three commits."""

@@ -66,6 +66,15 @@ def test_shape_equals_the_recorded_one(filled, repository, name, path):
     assert list(differences(ours, theirs)) == []
 
 
+def test_pull_requests_equal_the_recorded_ones(filled, repository):
+    """A list of pull requests has the recorded keys."""
+    repository.commit("Three\n", branch="x")
+    body = {"title": "A", "source": {"branch": {"name": "x"}}}
+    filled.client.post(filled.address("pullrequests"), json=body)
+
+    assert list(differences(filled.json("pullrequests"), recorded("jenkins_pullrequests"))) == []
+
+
 def test_workspace_access_equals_the_recorded_one(filled):
     """A workspace of `/user/workspaces` has the recorded keys."""
     (ours,) = filled.json("/user/workspaces")["values"]

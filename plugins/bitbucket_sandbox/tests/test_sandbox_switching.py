@@ -71,7 +71,7 @@ def test_fault_of_a_repository_that_is_asked_by_uuid(two):
         ("rate-limt", "1", "no fault 'rate-limt'; did you mean 'rate-limit'?"),
         ("whatever-it-is", "1", "there are: rate-limit"),
         ("status@commit5", "503", "status@commit5: no kind of request 'commit5'; did you mean 'commit'?"),
-        ("status@pullrequests", "503", "no kind of request 'pullrequests'"),
+        ("status@pipelines", "503", "no kind of request 'pipelines'"),
         ("status", "200", "status=200: expected CODE or CODE:COUNT, such as 503:2"),
         ("rate-limit", "many", "whole number"),
         ("rate-limit", "²", "whole number"),

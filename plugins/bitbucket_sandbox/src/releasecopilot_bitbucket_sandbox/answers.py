@@ -11,7 +11,7 @@ import attrs
 
 @attrs.define
 class Answer:
-    """An HTTP answer before it is sent; `fields` cuts it down (see `fields.py`).
+    """An HTTP answer before it is sent; `fields` cuts it down, and `held_back` is left out unless it is asked for.
 
     `body` is JSON unless it is text, or an iterator of bytes that are sent as they come.
     """
@@ -20,6 +20,7 @@ class Answer:
     body: Any = None
     headers: dict[str, str] = attrs.field(factory=dict)
     fields: str | None = None
+    held_back: tuple[str, ...] = ()
 
     @property
     def streamed(self) -> bool:

@@ -23,6 +23,7 @@ from .repositories import Repository, Shelf
 from .routes import PREFIX, routed
 from .served import Record, Served
 from .shapes import Shapes, account
+from .state import State
 
 
 @attrs.define
@@ -42,6 +43,7 @@ class Application:
     workspace: str
     shelf: Shelf
     accounts: Accounts
+    state: State = attrs.field(factory=State)
     faults: Faults = attrs.field(factory=Faults)
     contexts: Contexts = attrs.field(factory=Contexts)
     record: Record = attrs.field(factory=Record)
@@ -86,7 +88,7 @@ class Application:
         if route.slug is not None and found is None:
             raise no_access()
         answer = route.endpoint(self._call(request, target.kind, caller, found), **route.values)
-        answer.body = partial(answer.body, request.args.get("fields", answer.fields))
+        answer.body = partial(answer.body, request.args.get("fields", answer.fields), answer.held_back)
         return answer
 
     def _to_git(self, request: Request, target: _Target, asked: smart_http.GitRequest) -> Answer:
@@ -120,6 +122,7 @@ class Application:
             method=request.method,
             arguments=request.args,
             form=request.form,
+            body=request.get_data,
             address=request.base_url,
             kind=kind,
             caller=caller,
@@ -127,6 +130,7 @@ class Application:
             shelf=self.shelf,
             faults=self.faults,
             contexts=self.contexts,
+            pull_requests=self.state.pull_requests,
             found=found,
         )
 

@@ -16,9 +16,15 @@ SCOPES = {
     "account": "read:user:bitbucket",
     "repository": "read:repository:bitbucket",
     "repository:write": "write:repository:bitbucket",
+    "pullrequest": "read:pullrequest:bitbucket",
+    "pullrequest:write": "write:pullrequest:bitbucket",
 }
 #: What a scope includes (the same text).
-_INCLUDED = {"repository:write": {"repository"}}
+_INCLUDED = {
+    "repository:write": {"repository"},
+    "pullrequest": {"repository"},
+    "pullrequest:write": {"pullrequest", "repository:write", "repository"},
+}
 #: User names with which git offers tokens (Atlassian's page "Using API tokens"; constructorfabric/insight, notes).
 API_TOKEN_USER, ACCESS_TOKEN_USER = "x-bitbucket-api-token-auth", "x-token-auth"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import attrs
@@ -12,6 +12,8 @@ from .answers import commits_gone, no_access
 from .auth import Caller
 from .faults import Faults
 from .paging import Contexts, numbered, with_query
+from .payloads import Payload, parsed
+from .pulls import PullRequests
 from .repositories import Repository, Shelf
 from .shapes import Shapes
 
@@ -20,11 +22,12 @@ T = TypeVar("T")
 
 @attrs.frozen
 class Call:
-    """One request: query and form, its address, the repository it is about, and the faults that apply to it."""
+    """One request: query and body, its address, the repository it is about, and the faults that apply to it."""
 
     method: str
     arguments: MultiDict[str, str]
     form: MultiDict[str, str]
+    body: Callable[[], bytes]
     address: str
     kind: str
     caller: Caller
@@ -32,6 +35,7 @@ class Call:
     shelf: Shelf
     faults: Faults
     contexts: Contexts
+    pull_requests: PullRequests
     found: Repository | None = None
 
     @property
@@ -40,6 +44,14 @@ class Call:
         if self.found is None:
             raise no_access()
         return self.found
+
+    def payload(self) -> Payload:
+        """Return the JSON object that was sent.
+
+        Raises:
+            Refused: with a 400, if it is none.
+        """
+        return parsed(self.body())
 
     def fault(self, name: str) -> str | None:
         """Return the value of a fault for this request."""

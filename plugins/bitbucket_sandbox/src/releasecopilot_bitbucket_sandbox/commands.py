@@ -39,6 +39,7 @@ def sandbox() -> None:
 @click.option("--user", "users", multiple=True, metavar="EMAIL:TOKEN", help="Accept this API token (Basic).")
 @click.option("--token", "tokens", multiple=True, metavar="TOKEN", help="Accept this access token (Bearer).")
 @click.option("--app-password", "app_passwords", multiple=True, metavar="NAME:PASSWORD", help="Know it, and refuse it.")
+@click.option("--state", type=click.Path(path_type=Path), metavar="FOLDER", help="Keep pull requests there.")
 @click.option("--fault", "faults", multiple=True, metavar="NAME=VALUE", help="Switch a fault on.")
 @click.option("--verbose", is_flag=True, help="Print each request on stderr.")
 def serve(
@@ -49,6 +50,7 @@ def serve(
     users: tuple[str, ...],
     tokens: tuple[str, ...],
     app_passwords: tuple[str, ...],
+    state: Path | None,
     faults: tuple[str, ...],
     verbose: bool,
 ) -> None:
@@ -56,7 +58,7 @@ def serve(
 
     The first line of stdout is the API's address. Without --user and --token anybody may ask.
     """
-    from .server import NotARepository, Sandbox, UnknownFault
+    from .server import NotARepository, NotAState, Sandbox, UnknownFault
 
     for path in paths:
         _check(path)
@@ -67,11 +69,12 @@ def serve(
             users=dict(_pair(text, ":", "--user", "EMAIL:TOKEN") for text in users),
             tokens=tokens,
             app_passwords=dict(_pair(text, ":", "--app-password", "NAME:PASSWORD") for text in app_passwords),
+            state=state,
             host=host,
             port=port,
             faults=dict(_pair(text, "=", "--fault", "NAME=VALUE") for text in faults),
         )
-    except (UnknownFault, NotARepository) as error:
+    except (UnknownFault, NotARepository, NotAState) as error:
         raise BadInput(str(error)) from None
     if verbose:
         served.on_request(_print_request)

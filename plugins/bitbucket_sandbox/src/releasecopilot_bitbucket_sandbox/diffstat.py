@@ -17,7 +17,7 @@ def diffstat(call: Call, spec: str) -> Answer:
     Raises:
         Refused: 404 for an unknown revision; 400 "No common ancestor" with `topic`, and 555 by fault.
     """
-    new, dots, old = spec.partition("..")
+    new, dots, old = _sides(call, spec)
     sha, *rest = call.shas(new, *([old] if dots else []))
     _fail(call, sha)
     base = rest[0] if rest else (*call.repository.git.commit(sha).parents, EMPTY_TREE)[0]
@@ -34,6 +34,12 @@ def diffstat(call: Call, spec: str) -> Answer:
     )
     page, envelope = call.page(changes, default=500, most=5000)
     return Answer(200, {"values": [call.shapes.change(call.repository, c, base, sha) for c in page], **envelope})
+
+
+def _sides(call: Call, spec: str) -> tuple[str, str, str]:
+    """Split `A..B`, or `{workspace}/{slug}:A<CR>B`, to which pull requests redirect."""
+    own = f"{call.shapes.workspace}/{call.repository.slug}:"
+    return spec.removeprefix(own).partition("\r") if spec.startswith(own) else spec.partition("..")
 
 
 def merge_base(call: Call, spec: str) -> Answer:

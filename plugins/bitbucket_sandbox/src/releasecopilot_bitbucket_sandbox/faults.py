@@ -15,7 +15,7 @@ import attrs
 from .auth import SCOPES
 
 KINDS = ("user", "repositories", "repository", "commits", "commit", "branches", "tags", "diffstat", "merge-base",
-         "git")  # fmt: skip
+         "pullrequests", "pullrequest", "pullrequest-commits", "git")  # fmt: skip
 
 
 class UnknownFault(ValueError):
@@ -73,6 +73,7 @@ FAULTS: dict[str, Callable[[str], None]] = {
     "empty-repository": _matching("200|404", "200 or 404"),
     "no-author-user": _on,
     "null-author": _on,
+    "fork-gone": _on,
     "no-filter": _on,
     "order": _matching("topo-order|date-order", "topo-order or date-order"),
 }

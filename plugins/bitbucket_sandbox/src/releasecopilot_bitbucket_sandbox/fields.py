@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 Tree = dict[str, Any]
 
 
-def partial(body: Any, fields: str | None) -> Any:
+def partial(body: Any, fields: str | None, held_back: Sequence[str] = ()) -> Any:
     """Return what `fields` leaves of a body.
 
-    A plain list without `next` loses the pagination link, as in real life. `+x` adds nothing here: nothing is held back.
+    A plain list without `next` loses the pagination link, as in real life. `+x` adds what is held back otherwise.
     The plus has to arrive encoded; one that was not is a space, and what follows it is a plain name.
     """
     terms = [term.strip() for term in (fields or "").split(",")]
     only = [term for term in terms if term and term[0] not in "+-"]
-    result = _only(body, _tree(only)) if only else body
+    result = body
+    for path in held_back:
+        if path not in (name.removeprefix("+") for name in terms):
+            result = _without(result, path.split("."))
+    result = _only(result, _tree(only)) if only else result
     for term in terms:
         if term.startswith("-"):
             result = _without(result, term[1:].split("."))

@@ -40,7 +40,11 @@ _LISTINGS_KEPT = 16
 
 
 class GitError(Exception):
-    """Git refused; the text is its own."""
+    """Git refused; the text is its own, and `code` its exit code."""
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 @attrs.frozen
@@ -105,25 +109,27 @@ class Git:
         self._listings: OrderedDict[Selection, bytes] = OrderedDict()
         self._lock = threading.Lock()
 
-    def run(self, *arguments: str, given: str | None = None) -> str:
+    def run(self, *arguments: str, given: str | None = None, variables: Mapping[str, str] | None = None) -> str:
         """Return what a git command prints; bytes that are not UTF-8 are replaced.
+
+        `given` is what it reads, `variables` are for its environment.
 
         Raises:
             GitError: it failed.
         """
-        return self._bytes(*arguments, given=given).decode("utf-8", "replace")
+        return self._bytes(*arguments, given=given, variables=variables).decode("utf-8", "replace")
 
-    def _bytes(self, *arguments: str, given: str | None = None) -> bytes:
+    def _bytes(self, *arguments: str, given: str | None = None, variables: Mapping[str, str] | None = None) -> bytes:
         done = subprocess.run(
             ["git", *_OPTIONS, f"--git-dir={self.folder}", *arguments],
             input=None if given is None else given.encode("utf-8", "replace"),
             stdin=subprocess.DEVNULL if given is None else None,
             capture_output=True,
-            env=ENVIRONMENT,
+            env={**ENVIRONMENT, **(variables or {})},
             check=False,
         )
         if done.returncode:
-            raise GitError(done.stderr.decode("utf-8", "replace").strip())
+            raise GitError(done.stderr.decode("utf-8", "replace").strip(), done.returncode)
         return done.stdout
 
     # --- refs ------------------------------------------------------------------------------------------------
@@ -147,6 +153,18 @@ class Git:
             name: answer.split()[0] if answer.endswith(" commit") else None
             for name, answer in zip(names, answers, strict=True)
         }
+
+    def heads(self) -> dict[str, str]:
+        """Return branch -> sha."""
+        return {ref.name: ref.sha for ref in self.refs("heads")}
+
+    def checked_out(self) -> set[str]:
+        """Return the branches that somebody has in a work tree, here or beside."""
+        # Asked without the options that make every repository a bare one.
+        command = ["git", "-c", "safe.directory=*", f"--git-dir={self.folder}", "worktree", "list", "--porcelain"]
+        done = subprocess.run(command, capture_output=True, env=ENVIRONMENT, check=False)
+        lines = done.stdout.decode("utf-8", "replace").splitlines()
+        return {line.removeprefix("branch refs/heads/") for line in lines if line.startswith("branch ")}
 
     # --- commits ---------------------------------------------------------------------------------------------
 

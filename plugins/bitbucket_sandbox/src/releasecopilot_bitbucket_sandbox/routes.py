@@ -10,7 +10,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request
 
-from . import commits, diffstat, refs, workspace
+from . import commits, diffstat, pullrequests, refs, workspace
 from .answers import Answer, error, no_api
 
 PREFIX = "/2.0"
@@ -44,6 +44,9 @@ def _get(kind: str, endpoint: Endpoint, scope: str = "repository") -> Route:
 
 
 _LISTING = Route("commits", {"GET": (commits.commits, "repository"), "POST": (commits.commits, "repository")})
+_PULL = f"{_REPOSITORY}/pullrequests/<number>"
+_READ, _WRITE = "pullrequest", "pullrequest:write"
+_PULLS = {"GET": (pullrequests.pull_requests, _READ), "POST": (pullrequests.create, _WRITE)}
 _ROUTES: dict[str, Route] = {
     "/user": _get("user", workspace.user, "account"),
     "/user/workspaces": _get("user", workspace.user_workspaces, "account"),
@@ -67,6 +70,13 @@ _ROUTES: dict[str, Route] = {
     f"{_REPOSITORY}/refs/tags/<path:name>": _get("tags", refs.tag),
     f"{_REPOSITORY}/diffstat/<path:spec>": _get("diffstat", diffstat.diffstat),
     f"{_REPOSITORY}/merge-base/<path:spec>": _get("merge-base", diffstat.merge_base),
+    f"{_REPOSITORY}/pullrequests": Route("pullrequests", _PULLS),
+    f"{_REPOSITORY}/pullrequests/": Route("pullrequests", _PULLS),
+    _PULL: Route("pullrequest", {"GET": (pullrequests.one, _READ), "PUT": (pullrequests.update, _WRITE)}),
+    f"{_PULL}/commits": _get("pullrequest-commits", pullrequests.commits, _READ),
+    f"{_PULL}/diffstat": _get("pullrequest", pullrequests.changed_files, _READ),
+    f"{_PULL}/merge": Route("pullrequest", {"POST": (pullrequests.merge_it, _WRITE)}),
+    f"{_PULL}/decline": Route("pullrequest", {"POST": (pullrequests.decline, _WRITE)}),
 }
 #: All addresses, below `PREFIX`.
 ADDRESSES = tuple(_ROUTES)

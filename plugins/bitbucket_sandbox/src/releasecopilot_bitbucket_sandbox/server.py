@@ -13,9 +13,10 @@ from .faults import UnknownFault
 from .repositories import NotARepository, Repository, Shelf
 from .routes import PREFIX
 from .served import Served
+from .state import NotAState, State
 from .wire import Server
 
-__all__ = ["NotARepository", "Sandbox", "Served", "UnknownFault"]
+__all__ = ["NotARepository", "NotAState", "Sandbox", "Served", "UnknownFault"]
 
 
 class Sandbox:
@@ -24,10 +25,12 @@ class Sandbox:
     `paths` are repositories, or folders of repositories that are looked through at each request: what is added,
     renamed or deleted there shows at once. `users` maps e-mail to API token (Basic), `tokens` are accepted as Bearer;
     with neither, anybody may ask. `app_passwords`, by user name, are known and refused. `port` 0 is any that is free.
-    All methods may be called from any thread, also while it serves.
+    Pull requests are kept in memory, and in the folder `state` if there is one. All methods may be called from any
+    thread, also while it serves.
 
     Raises:
         NotARepository: a path is no folder.
+        NotAState: the folder for state cannot be used.
         UnknownFault: a fault does not exist, or cannot have that value.
     """
 
@@ -38,13 +41,14 @@ class Sandbox:
         users: Mapping[str, str] | None = None,
         tokens: Sequence[str] = (),
         app_passwords: Mapping[str, str] | None = None,
+        state: str | Path | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
         faults: Mapping[str, str] | None = None,
     ) -> None:
         self._shelf = Shelf(Path(path) for path in paths)
         accounts = Accounts(dict(users or {}), tuple(tokens), dict(app_passwords or {}))
-        self._app = Application(workspace, self._shelf, accounts)
+        self._app = Application(workspace, self._shelf, accounts, State(None if state is None else Path(state)))
         for name, value in (faults or {}).items():
             self._app.faults.set(name, value)
         self._host, self._port = host, port

@@ -43,6 +43,10 @@ class Shapes:
         """Return the address of a repository."""
         return f"{self.base}/repositories/{self.workspace}/{repository.slug}"
 
+    def repository_page(self, repository: Repository) -> str:
+        """Return the address under which a repository's page for people would be."""
+        return f"{self.web}/{self.workspace}/{repository.slug}"
+
     # --- workspace and repositories --------------------------------------------------------------------------
 
     def workspace_object(self) -> dict[str, Any]:
@@ -120,10 +124,20 @@ class Shapes:
             },
         }
 
+    def short_repository(self, repository: Repository) -> dict[str, Any]:
+        """Return a repository as it stands in other objects."""
+        return {
+            "type": "repository",
+            "full_name": f"{self.workspace}/{repository.slug}",
+            "name": repository.slug,
+            "uuid": repository.uuid,
+            "links": self._repository_links(repository),
+        }
+
     def _repository_links(self, repository: Repository) -> dict[str, Any]:
         return {
             "self": {"href": self.repository_link(repository)},
-            "html": {"href": f"{self.web}/{self.workspace}/{repository.slug}"},
+            "html": {"href": self.repository_page(repository)},
             "avatar": {"href": f"{self.web}/ravatar/{quote(repository.uuid)}?ts=default"},
         }
 
@@ -168,27 +182,22 @@ class Shapes:
             "author": None if author == "null" else self.author(commit, with_user=author != "without user"),
             "message": commit.message,
             "parents": [
-                {"type": "commit", "hash": sha, "links": self._commit_links(repository, sha)} for sha in commit.parents
+                {"type": "commit", "hash": sha, "links": self.commit_links(repository, sha)} for sha in commit.parents
             ],
             "links": {
-                **self._commit_links(repository, commit.sha),
+                **self.commit_links(repository, commit.sha),
                 "diff": {"href": f"{link}/diff/{commit.sha}"},
                 "patch": {"href": f"{link}/patch/{commit.sha}"},
                 **{name: {"href": f"{own}/{name}"} for name in ("approve", "comments", "statuses")},
             },
-            "repository": {
-                "type": "repository",
-                "full_name": f"{self.workspace}/{repository.slug}",
-                "name": repository.slug,
-                "uuid": repository.uuid,
-                "links": self._repository_links(repository),
-            },
+            "repository": self.short_repository(repository),
         }
 
-    def _commit_links(self, repository: Repository, sha: str) -> dict[str, Any]:
+    def commit_links(self, repository: Repository, sha: str) -> dict[str, Any]:
+        """Return the links that any mention of a commit has."""
         return {
             "self": {"href": f"{self.repository_link(repository)}/commit/{sha}"},
-            "html": {"href": f"{self.web}/{self.workspace}/{repository.slug}/commits/{sha}"},
+            "html": {"href": f"{self.repository_page(repository)}/commits/{sha}"},
         }
 
     def author(self, person: GitCommit | Tag, *, with_user: bool = True) -> dict[str, Any]:
@@ -211,7 +220,7 @@ class Shapes:
             "links": {
                 "self": {"href": f"{link}/refs/{plural}/{ref.name}"},
                 "commits": {"href": f"{link}/commits/{ref.name}"},
-                "html": {"href": f"{self.web}/{self.workspace}/{repository.slug}/{page}/{ref.name}"},
+                "html": {"href": f"{self.repository_page(repository)}/{page}/{ref.name}"},
             },
         }
         if ref.kind == "branch":
