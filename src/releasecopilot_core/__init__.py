@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from ._run import Delivery as Delivery
     from ._run import DeliveryRecord as DeliveryRecord
     from ._run import Finding as Finding
+    from ._run import Plan as Plan
     from ._run import PlanEntry as PlanEntry
     from ._run import Progress as Progress
     from ._run import RepositoryReport as RepositoryReport
@@ -85,7 +86,7 @@ _SHELF = {
     "PluginInfo": "_plugins",
     **dict.fromkeys(
         (
-            *("Applied", "Delivery", "DeliveryRecord", "Finding", "PlanEntry", "Progress", "RepositoryReport"),
+            *("Applied", "Delivery", "DeliveryRecord", "Finding", "Plan", "PlanEntry", "Progress", "RepositoryReport"),
             *("Run", "ScanRequest"),
         ),
         "_run",

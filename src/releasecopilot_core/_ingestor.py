@@ -20,7 +20,7 @@ from ._keys import KeyFinder
 from ._model import Commit, FilesMode, Problem, Sighting, StoryKey, Window
 from ._pipeline import Tally
 from ._plugins import Host, PluginInfo
-from ._run import DeliveryStatus, PlanEntry, Progress, Run, ScanRequest
+from ._run import DeliveryStatus, Plan, Progress, Run, ScanRequest
 from ._session import Session, new_run_id
 from ._settings import Settings, webhook_settings
 from ._webhooks import Receiver, prune, replay
@@ -251,7 +251,7 @@ class Ingestor:
         branches: Sequence[str] | None = None,
         full: bool = False,
         files: FilesMode | None = None,
-    ) -> list[PlanEntry]:
+    ) -> Plan:
         """Return what `scan` with the same arguments would do and the least it would cost; writes nothing.
 
         Raises:
@@ -270,7 +270,7 @@ class Ingestor:
                     "rc_open_store", f"{folder}/empty.db", self.settings, what="database", create=True
                 )
                 store = stack.enter_context(contextlib.closing(cast(Store, empty)))
-            return list(opened.plan(request, store))
+            return opened.plan(request, store)
 
     def _open(self, source: str) -> Source:
         return cast(Source, self._host.open_named("rc_sources", source, self.settings, what="source"))

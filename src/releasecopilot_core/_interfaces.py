@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from ._model import Batch, Commit, Repository, RepositoryState, Stale, StoryKey, Walk, Window
-from ._run import Applied, Delivery, DeliveryRecord, DeliveryStatus, PlanEntry, Run, ScanRequest
+from ._run import Applied, Delivery, DeliveryRecord, DeliveryStatus, Plan, Run, ScanRequest
 
 
 class Memory(Protocol):
@@ -52,6 +52,9 @@ class Memory(Protocol):
 
     def owed_files(self, repository: Repository, limit: int, after: str = "") -> Sequence[str]:
         """Return up to `limit` shas greater than `after`, in order, of commits whose file lists are to be fetched."""
+
+    def owed_count(self, repository: Repository) -> int:
+        """Return how many commits of a repository still wait for their file lists."""
 
     def reached_elsewhere(self, repository: Repository, branch: str, shas: Sequence[str]) -> frozenset[str]:
         """Return those of `shas` that are, or are ancestors of, the stored head of another live branch."""
@@ -122,9 +125,6 @@ class Store(Memory, Protocol):
         Entries have all keys of the payload but `in_window`, and `branch` is left to the caller. Memory stays flat.
         """
 
-    def owed_count(self, repository: Repository) -> int:
-        """Return how many commits of a repository still wait for their file lists."""
-
     def key_rules(self) -> frozenset[str]:
         """Return the fingerprints of all story-key rules by which stored keys were derived."""
 
@@ -189,8 +189,8 @@ class Source(Protocol):
             SourceError: nothing at all could be scanned.
         """
 
-    def plan(self, request: ScanRequest, memory: Memory) -> Iterator[PlanEntry]:
-        """Yield what `scan` would do, with as few requests as that takes, writing nothing."""
+    def plan(self, request: ScanRequest, memory: Memory) -> Plan:
+        """Return what `scan` would do, with as few requests as that takes, writing nothing."""
 
     @property
     def requests(self) -> int:

@@ -36,11 +36,38 @@ class ScanRequest:
 
 @attrs.frozen(kw_only=True)
 class PlanEntry:
-    """What a scan would do for one repository; `requests` is the least it will cost, since pages are not known yet."""
+    """What a scan would do for one repository.
+
+    `requests` is the least that it will send to the service, since pages are not known yet; `git_operations` are clones
+    and fetches, which have a quota of their own.
+    """
 
     repository: str
     requests: int
+    git_operations: int = 0
     note: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Plan:
+    """What a scan would do, and what may be asked of the service in this hour (`None`: nobody tells).
+
+    `minutes` is an estimate of how long it takes, waiting for quota included; `None` when it is not known.
+    """
+
+    entries: tuple[PlanEntry, ...]
+    quota_left: int | None = None
+    minutes: float | None = None
+
+    @property
+    def requests(self) -> int:
+        """The least number of requests in all."""
+        return sum(entry.requests for entry in self.entries)
+
+    @property
+    def git_operations(self) -> int:
+        """The number of clones and fetches in all."""
+        return sum(entry.git_operations for entry in self.entries)
 
 
 @attrs.frozen(kw_only=True)

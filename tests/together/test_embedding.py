@@ -80,13 +80,17 @@ def test_one_ingestor_from_several_threads(workspace: Any) -> None:
 
 
 def test_several_ingestors_on_one_database(make_workspace: Callable[[], Any]) -> None:
-    """Threads with an ingestor each scan everything at once; each commit is new to exactly one of them."""
+    """Threads with an ingestor each scan everything at once; each commit is new to exactly one of them.
+
+    They may leave repositories to each other, and say so.
+    """
     workspace, alone = make_workspace(), make_workspace()
     shas = grown(workspace)
     grown(alone)
     with ThreadPoolExecutor(3) as pool:
         runs = list(pool.map(lambda _: workspace.scan(), range(3)))
-    assert [run.status for run in runs] == ["complete"] * 3
+    assert {run.status for run in runs} <= {"complete", "partial"}
+    assert {problem.kind for run in runs for problem in run.problems} <= {"busy"}
     assert sum(run.new for run in runs) == len(shas)
     assert workspace.stored() == shas
     alone.scan()

@@ -388,14 +388,19 @@ def test_plan_costs_a_listing_and_writes_nothing(workspace: Any) -> None:
 
     workspace.add("api").commit("main", "x")
     with Ingestor(workspace.settings()) as ingestor:
-        (entry,) = ingestor.plan("bitbucket")
-    assert (entry.repository, entry.note) == ("acme/api", "first contact")
+        plan = ingestor.plan("bitbucket")
+    assert [(entry.repository, entry.requests, entry.note) for entry in plan.entries] == [
+        ("(all)", 1, "choosing the repositories"),
+        ("acme/api", 4, "first contact"),
+    ]
+    assert (plan.requests, plan.git_operations, plan.quota_left) == (5, 0, 1000)
     assert kinds(workspace) == {"repositories": 1}
     assert not (workspace.folder / "commits.db").exists()
-    workspace.scan()
+    spent = workspace.scan().requests
     with Ingestor(workspace.settings()) as ingestor:
-        (entry,) = ingestor.plan("bitbucket")
-    assert (entry.requests, entry.note) == (0, "unchanged")
+        plan = ingestor.plan("bitbucket")
+    assert (plan.entries[1].requests, plan.entries[1].note) == (0, "unchanged")
+    assert plan.quota_left == 1000 - spent
 
 
 def test_long_lists_of_heads_go_into_a_form(workspace: Any) -> None:

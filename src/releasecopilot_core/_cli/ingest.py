@@ -15,7 +15,7 @@ from .options import ManyValues, ManyValuesCommand, config_option, database_opti
 from .root import closest
 
 if TYPE_CHECKING:
-    from releasecopilot_core import Ingestor, PlanEntry, Run
+    from releasecopilot_core import Ingestor, Plan, Run
 
 _SCAN, _REPAIR = "-scan", "-repair"
 _WHERE = (database_option, click.option("--artifact-dir", metavar="PATH", help="Folder of the run's artifact."))
@@ -183,15 +183,22 @@ def _print_run(ingestor: Ingestor, run: Run, *, quiet: bool, as_json: bool) -> N
             click.echo(summary(run, ingestor.store(run.source)))
 
 
-def _print_plan(entries: list[PlanEntry], *, as_json: bool) -> None:
+def _print_plan(plan: Plan, *, as_json: bool) -> None:
     import attrs
 
     from .words import plural, table
 
     if as_json:
-        click.echo(json.dumps([attrs.asdict(entry) for entry in entries], indent=2, ensure_ascii=False))
+        totals = {"requests": plan.requests, "git_operations": plan.git_operations}
+        click.echo(json.dumps({**attrs.asdict(plan), **totals}, indent=2, ensure_ascii=False))
         return
-    rows = [(entry.repository, entry.requests, entry.note) for entry in entries]
-    click.echo(table(rows, ("REPOSITORY", "REQUESTS", "WHY")))
-    least = sum(entry.requests for entry in entries)
-    click.echo(f"At least {plural(least, 'request')}: pages and files of commits still unknown come on top.")
+    rows = [(entry.repository, entry.requests, entry.git_operations, entry.note) for entry in plan.entries]
+    click.echo(table(rows, ("REPOSITORY", "REQUESTS", "GIT", "WHY")))
+    operations = f" and {plural(plan.git_operations, 'git operation')}" if plan.git_operations else ""
+    click.echo(
+        f"At least {plural(plan.requests, 'request')}{operations}; pages and files of commits still unknown come on top."
+    )
+    if plan.minutes is not None:
+        click.echo(f"That takes about {plural(max(1, round(plan.minutes)), 'minute')}.")
+    if plan.quota_left is not None:
+        click.echo(f"In this hour {plural(plan.quota_left, 'request')} may still be sent.")

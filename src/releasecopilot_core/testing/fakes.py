@@ -7,7 +7,7 @@ from datetime import datetime
 
 import attrs
 
-from releasecopilot_core import Batch, Commit, Memory, PlanEntry, ScanRequest
+from releasecopilot_core import Batch, Commit, Memory, Plan, PlanEntry, ScanRequest
 from releasecopilot_core.errors import CommitsVanished
 from releasecopilot_core.walking import Page
 
@@ -26,11 +26,11 @@ class FakeSource:
             self.requests += 1
             yield batch
 
-    def plan(self, request: ScanRequest, memory: Memory) -> Iterator[PlanEntry]:
-        """Yield one entry for each repository that the batches name."""
+    def plan(self, request: ScanRequest, memory: Memory) -> Plan:
+        """Return one entry for each repository that the batches name."""
         found = self.batches(request, memory) if callable(self.batches) else self.batches
         names = {batch.repository.full_name for batch in found if batch.repository}
-        yield from (PlanEntry(repository=name, requests=1) for name in sorted(names))
+        return Plan(entries=tuple(PlanEntry(repository=name, requests=1) for name in sorted(names)))
 
     def close(self) -> None:
         """Remember that it was closed."""

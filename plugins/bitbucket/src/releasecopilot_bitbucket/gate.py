@@ -16,11 +16,13 @@ from .selecting import SOURCE, selection_text
 class Look:
     """Whether a repository's branches must be listed, and why.
 
-    `known_before` says that the last complete scan selected the same branches; `selection` is what a later one compares.
+    `known_before` says that the last complete scan selected the same branches (by the same `patterns`); `selection` is what
+    a later one compares.
     """
 
     needed: bool
     sweep: bool
+    patterns: Sequence[str]
     selection: str
     known_before: bool
     reason: str
@@ -49,13 +51,14 @@ class Look:
             return cls(
                 needed=True,
                 sweep=False,
+                patterns=patterns,
                 selection=selection,
                 known_before=bool(memory.heads(repository)),
                 reason="announced by a webhook",
             )
         reason = next((text for text, holds in reasons.items() if holds), None)
         known = state is not None and state.status == "complete" and state.selection == selection
-        return cls(reason is not None, sweep, selection, known, reason or "unchanged")
+        return cls(reason is not None, sweep, patterns, selection, known, reason or "unchanged")
 
 
 def _sweep_is_due(state: RepositoryState | None, hours: float) -> bool:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Container, Iterator, Sequence
 
-from releasecopilot_core import Batch, Memory, PlanEntry, Problem, Repository, Scanned, ScanRequest, Settings
+import attrs
+
+from releasecopilot_core import Batch, Memory, Plan, PlanEntry, Problem, Repository, Scanned, ScanRequest, Settings
 from releasecopilot_core.errors import UsageError
+from releasecopilot_core.walking import FURTHER_PAGES
 
 from .api import Api, segment
 from .gate import Look
@@ -15,6 +18,9 @@ from .selecting import SOURCE, Selection, is_glob, select_branches, select_repos
 from .settings import BitbucketSettings, bitbucket_settings, with_known_secrets
 from .threads import in_threads
 from .visit import Visit
+
+#: What a request takes, in seconds, for the estimate of a plan; between 0.2 and 0.6 is usual for such services.
+SECONDS_A_REQUEST = 0.4
 
 
 class BitbucketSource:
@@ -77,23 +83,40 @@ class BitbucketSource:
         if missing := _found_nowhere(patterns, {branch for visit in visits for branch in visit.branches}):
             yield Batch(problems=tuple(missing))
 
-    def plan(self, request: ScanRequest, memory: Memory) -> Iterator[PlanEntry]:
-        """Yield what a scan would do for each repository; costs the requests that choosing them takes."""
+    def plan(self, request: ScanRequest, memory: Memory) -> Plan:
+        """Return what a scan would do for each repository; costs the requests that choosing them takes.
+
+        Walks count one page a branch, two more at first contact; how many commits there are nobody knows before.
+        """
         patterns, files = self._patterns(request), self._files_mode(request)
         selection = self._select(request)
-        for name, error in selection.failed.items():
-            yield PlanEntry(repository=name, requests=0, note=str(error))
+        entries = [PlanEntry(repository=name, requests=0, note=str(error)) for name, error in selection.failed.items()]
         for repository in selection.repositories:
             look = Look.at(repository, request, memory, patterns, self._settings.sweep_hours)
-            heads = memory.heads(repository)
-            expected = len(select_branches(heads, patterns, repository.main_branch)) or 1
-            owed = len(memory.owed_files(repository, 10_000)) if files != "none" else 0
-            notes = [look.reason] + ([f"{owed} file lists owed"] if owed else [])
-            yield PlanEntry(
-                repository=repository.full_name,
-                requests=owed + (1 + expected + self._settings.pull_requests if look.needed else 0),
-                note=", ".join(notes),
-            )
+            entries.append(self._planned(repository, look, memory, fetch_files=files != "none"))
+        # Choosing the repositories comes again in the scan itself.
+        choosing = PlanEntry(repository="(all)", requests=self._api.requests, note="choosing the repositories")
+        return self._priced(Plan(entries=(choosing, *entries)), memory)
+
+    def _planned(self, repository: Repository, look: Look, memory: Memory, *, fetch_files: bool) -> PlanEntry:
+        owed = memory.owed_count(repository) if fetch_files else 0
+        notes = [look.reason] + ([f"{owed} file lists owed"] if owed else [])
+        requests = owed
+        if look.needed:
+            walks = len(select_branches(memory.heads(repository), look.patterns, repository.main_branch)) or 1
+            pages = 1 if look.known_before else 1 + FURTHER_PAGES
+            requests += 1 + walks * pages + self._settings.pull_requests
+        return PlanEntry(repository=repository.full_name, requests=requests, note=", ".join(notes))
+
+    def _priced(self, plan: Plan, memory: Memory) -> Plan:
+        limit = self._settings.requests_per_hour
+        left = max(0, limit - memory.spent(self._account))
+        told = self._api.last_headers.get("x-ratelimit-remaining", "")
+        if told.isdecimal():
+            left = min(left, int(told))
+        working = plan.requests * SECONDS_A_REQUEST / self._settings.concurrency / 60
+        waiting = max(0, plan.requests - left) / limit * 60
+        return attrs.evolve(plan, quota_left=left, minutes=working + waiting)
 
     def _patterns(self, request: ScanRequest) -> tuple[str, ...]:
         return self._settings.default_branches if request.branches is None else request.branches
