@@ -228,8 +228,9 @@ class Repairer:
                 _log.exception("repairs of %s failed", self._source)
                 self._defer("an unexpected error", all_of_it=True)
             if not stopping.is_set():
+                hold = time.monotonic() + self._hold
                 self._delivered.wait(max(self._look, self._wait))
-                stopping.wait(max(GATHER_SECONDS, self._hold))
+                stopping.wait(max(GATHER_SECONDS, hold - time.monotonic()))
 
     def _repair(self, stopping: threading.Event) -> None:
         store = self._ingestor.store(self._source)
