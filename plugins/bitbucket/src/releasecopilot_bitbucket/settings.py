@@ -88,7 +88,7 @@ class BitbucketSettings:
     git_url: str = attrs.field(default="https://bitbucket.org", validator=_web_address)
     webhook_secret: tuple[Secret, ...] = ()
     files: Literal["auto", "api", "git", "none"] = "auto"
-    pull_requests: bool = False
+    pull_requests: bool = True
     requests_per_hour: int = 1000
     concurrency: int = 4
     retry_seconds: float = attrs.field(default=30.0, validator=_positive)
