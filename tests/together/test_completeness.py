@@ -1,0 +1,11 @@
+"""Whatever is done to a workspace: what a complete scan says is so. The long run is `nox -s soak`."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
+from machine import WorkspaceMachine
+
+TestCompleteness = WorkspaceMachine.TestCase
+TestCompleteness.settings = settings(
+    max_examples=6, stateful_step_count=14, deadline=None, suppress_health_check=list(HealthCheck)
+)

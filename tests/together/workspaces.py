@@ -1,0 +1,165 @@
+"""Workspaces for tests: real git repositories, the sandbox over HTTP, and git as the oracle."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from releasecopilot_bitbucket_sandbox.server import Sandbox
+
+from releasecopilot_core import Ingestor, Settings
+
+_ENVIRONMENT = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+NOW = datetime.now(UTC).replace(microsecond=0)
+
+
+class GitRepository:
+    """A bare repository that a test writes by `git fast-import`, and asks as the oracle."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._count = 0
+        subprocess.run(
+            ["git", "init", "-q", "--bare", "--initial-branch=main", str(path)], check=True, env=_ENVIRONMENT
+        )
+
+    def git(self, *arguments: str, given: bytes | None = None) -> str:
+        command = ["git", f"--git-dir={self.path}", *arguments]
+        done = subprocess.run(command, input=given, capture_output=True, check=True, env=_ENVIRONMENT)
+        return done.stdout.decode("utf-8", "replace")
+
+    def commit(
+        self,
+        branch: str = "main",
+        message: str = "",
+        *,
+        hours_ago: float = 1.0,
+        parents: list[str] | None = None,
+        files: dict[str, str | None] | None = None,
+        author: str = "Ann <ann@acme.example>",
+    ) -> str:
+        """Add a commit to a branch (or start one, with `parents`); returns its sha."""
+        self._count += 1
+        message = message or f"commit {self._count}"
+        if parents is None:
+            head = self.head(branch)
+            parents = [head] if head else []
+        stamp = f"{int((NOW - timedelta(hours=hours_ago)).timestamp())} +0000"
+        text = message.encode()
+        lines = [f"commit refs/heads/{branch}\ncommitter {author} {stamp}\ndata {len(text)}\n".encode(), text, b"\n"]
+        lines += [f"{'merge' if n else 'from'} {sha}\n".encode() for n, sha in enumerate(parents)]
+        for path, content in (files if files is not None else {f"f{self._count % 7}.txt": str(self._count)}).items():
+            if content is None:
+                lines.append(f"D {path}\n".encode())
+            else:
+                body = content.encode()
+                lines += [f"M 100644 inline {path}\ndata {len(body)}\n".encode(), body, b"\n"]
+        if not parents:
+            # Otherwise the branch's former head would be the parent.
+            self.delete(branch)
+        self.git("fast-import", "--quiet", "--force", given=b"".join(lines))
+        sha = self.head(branch)
+        assert sha
+        return sha
+
+    def history(self, branch: str, hours_ago: list[float], *, message: str = "RC-1 commit {}") -> list[str]:
+        """Add a straight line of commits in one go; returns their shas, oldest first."""
+        parts = []
+        head = self.head(branch)
+        for number, hours in enumerate(hours_ago):
+            text = message.format(number).encode()
+            stamp = f"{int((NOW - timedelta(hours=hours)).timestamp())} +0000"
+            parts.append(
+                f"commit refs/heads/{branch}\ncommitter Ann <ann@acme.example> {stamp}\ndata {len(text)}\n".encode()
+            )
+            parts += [text, b"\n"]
+            if number == 0 and head:
+                parts.append(f"from {head}\n".encode())
+            body = str(number).encode()
+            parts += [f"M 100644 inline f{number % 5}.txt\ndata {len(body)}\n".encode(), body, b"\n"]
+        self.git("fast-import", "--quiet", "--force", given=b"".join(parts))
+        return self.reachable(branch)[-len(hours_ago) :]
+
+    def head(self, branch: str) -> str | None:
+        found = self.git("for-each-ref", "--format=%(objectname)", f"refs/heads/{branch}").split()
+        return found[0] if found else None
+
+    def branches(self) -> dict[str, str]:
+        lines = self.git("for-each-ref", "--format=%(refname:lstrip=2) %(objectname)", "refs/heads").splitlines()
+        return dict(line.rsplit(" ", 1) for line in lines)
+
+    def set(self, branch: str, sha: str) -> None:
+        self.git("update-ref", f"refs/heads/{branch}", sha)
+
+    def delete(self, branch: str) -> None:
+        self.git("update-ref", "-d", f"refs/heads/{branch}")
+
+    def collect_garbage(self) -> None:
+        self.git("reflog", "expire", "--expire=now", "--all")
+        self.git("gc", "--quiet", "--prune=now")
+
+    def reachable(self, *revisions: str) -> list[str]:
+        """Return what `git rev-list` reaches, oldest first."""
+        return self.git("rev-list", "--reverse", "--topo-order", *revisions).split() if revisions else []
+
+    def files(self, sha: str) -> set[tuple[str, str]]:
+        """Return (status letter, path) of what a commit changed against its first parent, renames apart."""
+        parents = self.git("rev-list", "--parents", "-n", "1", sha).split()[1:]
+        base = parents[0] if parents else EMPTY_TREE
+        tokens = self.git("diff-tree", "-r", "-z", "--no-renames", "--name-status", base, sha).split("\0")[:-1]
+        return set(zip(tokens[::2], tokens[1::2], strict=True))
+
+
+class Workspace:
+    """Repositories in one folder, served by a sandbox, and scanned into one database."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.repositories = folder / "repositories"
+        self.repositories.mkdir(parents=True)
+        self.sandbox = Sandbox(self.repositories, users={"bot@acme.example": "s3cret-token"})
+
+    def add(self, slug: str) -> GitRepository:
+        return GitRepository(self.repositories / f"{slug}.git")
+
+    def settings(self, **bitbucket: Any) -> Settings:
+        section = {
+            "workspace": "acme",
+            "default_branches": ["*"],
+            "credentials": {"username": "bot@acme.example", "api_token": "${SANDBOX_TOKEN}"},
+            "api_url": self.sandbox.url,
+            "retry_seconds": 5,
+            **bitbucket,
+        }
+        return Settings({"bitbucket": section, "database": str(self.folder / "commits.db"),
+                         "artifacts": str(self.folder / "artifacts"), "logs": str(self.folder / "logs")})  # fmt: skip
+
+    def scan(self, *, bitbucket: dict[str, Any] | None = None, **request: Any) -> Any:
+        with Ingestor(self.settings(**(bitbucket or {}))) as ingestor:
+            return ingestor.scan("bitbucket", **request)
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        import sqlite3
+
+        db = sqlite3.connect(self.folder / "commits.db")
+        try:
+            return db.execute(sql).fetchall()
+        finally:
+            db.close()
+
+    def stored(self) -> set[str]:
+        return {sha for (sha,) in self.rows("SELECT sha FROM commits")}
+
+    def files(self, sha: str) -> set[tuple[str, str]]:
+        """Return stored files as git tells them without renames: a renamed path is one removed and one added."""
+        found = set()
+        for path, status, old in self.rows(f"SELECT path, status, old_path FROM commit_files WHERE sha = '{sha}'"):
+            if status == "renamed":
+                found |= {("D", old), ("A", path)}
+            else:
+                found.add(({"added": "A", "removed": "D", "modified": "M"}[status], path))
+        return found
