@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +73,16 @@ class Repository:
             "fast-import", "--quiet", "--force", "--cat-blob-fd=1", given=b"".join(parts) + b"\nget-mark :1\n"
         ).strip()
 
-    def line(self, count: int, branch: str = "main") -> list[str]:
-        """Make a branch of so many commits at once; returns their shas, newest first."""
+    def line(self, count: int, branch: str = "main", *, start: str | None = None) -> list[str]:
+        """Make a branch of so many commits at once, all new or on top of one; returns their shas, newest first."""
         stamps = range(self.seconds, self.seconds + 60 * count, 60)
-        parts = [f"commit refs/heads/{branch}\ncommitter {ANN} {stamp} +0000\ndata 2\nx\n\n" for stamp in stamps]
+        head = f"commit refs/heads/{branch}\ncommitter {ANN}"
+        parts = [f"{head} {stamp} +0000\ndata 2\nx\n" for stamp in stamps]
+        if start is not None:
+            parts[0] += f"from {start}\n"
         self.seconds += 60 * count
-        self.git("fast-import", "--quiet", "--force", given="".join(parts).encode())
-        return self.lines("rev-list", branch)
+        self.git("fast-import", "--quiet", "--force", given="\n".join([*parts, ""]).encode())
+        return self.lines("rev-list", f"--max-count={count}", branch)
 
     def tag(self, name: str, target: str, message: str = "Tagged") -> None:
         """Add an annotated tag."""
@@ -145,6 +151,91 @@ class Api:
     def hashes(self, path: str = "commits", /, **params: Any) -> list[str]:
         """Return the shas of all pages of a listing of commits."""
         return [value["hash"] for value in self.values(path, **params)]
+
+
+class Receiver:
+    """A server that takes webhooks and remembers them; `answers` are given one after the other, then 200.
+
+    An answer is a status, or a number of seconds to be silent for.
+    """
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[dict[str, str], bytes]] = []
+        self.answers: list[int | float] = []
+        self.over = threading.Event()
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                receiver.heard.append((dict(self.headers.items()), body))
+                answer = receiver.answers.pop(0) if receiver.answers else 200
+                if isinstance(answer, float):
+                    receiver.over.wait(answer)
+                    return
+                self.send_response(answer)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *arguments: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/webhooks/bitbucket?from=sandbox"
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def stop(self) -> None:
+        """Stop listening."""
+        self.over.set()
+        self.server.shutdown()
+        self.server.server_close()
+
+    @property
+    def keys(self) -> list[str]:
+        """Return the events that were heard."""
+        return [headers["X-Event-Key"] for headers, _ in self.heard]
+
+    @property
+    def bodies(self) -> list[Any]:
+        """Return the bodies that were heard."""
+        return [json.loads(body) for _, body in self.heard]
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """Take webhooks."""
+    receiver = Receiver()
+    yield receiver
+    receiver.stop()
+
+
+@pytest.fixture
+def subscribe(receiver: Receiver) -> Callable[..., Any]:
+    """Return a function that makes a webhook at a sandbox, for the repository `api` by default."""
+
+    def subscribe(api: Api, path: str = "hooks", **more: Any) -> Any:
+        body = {"description": "x", "url": receiver.url, "active": True, "events": ["repo:push"], **more}
+        answer = api.client.post(api.address(path), json=body)
+        assert answer.status_code == 201, answer.text
+        return answer.json()
+
+    return subscribe
+
+
+@pytest.fixture
+def git(git_environment: dict[str, str], tmp_path: Path) -> Callable[..., Any]:
+    """Return a function that runs git in a folder and returns what it did; it asks nobody for passwords."""
+    environment = {**git_environment, "GIT_TERMINAL_PROMPT": "0", "HOME": str(tmp_path)}
+    identity = ("-c", "user.name=Ann", "-c", "user.email=ann@acme.example")
+
+    def run(*arguments: Any, folder: Path | None = None, check: bool = True, **variables: str) -> Any:
+        command = ["git", *identity, *map(str, arguments)]
+        given = {**environment, **variables}
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=60, env=given)
+        assert not check or done.returncode == 0, done.stderr
+        return done
+
+    return run
 
 
 @pytest.fixture

@@ -14,29 +14,6 @@ EMAIL, TOKEN, ACCESS, OLD = "bot@acme.example", "an-api-token", "an-access-token
 
 
 @pytest.fixture
-def git(git_environment, tmp_path):
-    """Return a function that runs git in a folder and returns what it did; it asks nobody for passwords."""
-    environment = {**git_environment, "GIT_TERMINAL_PROMPT": "0", "HOME": str(tmp_path)}
-    identity = ("-c", "user.name=Ann", "-c", "user.email=ann@acme.example")
-
-    def run(*arguments, folder=None, check=True, **variables):
-        command = ["git", *identity, *map(str, arguments)]
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-            env={**environment, **variables},
-        )
-        assert not check or done.returncode == 0, done.stderr
-        return done
-
-    return run
-
-
-@pytest.fixture
 def address(api):
     """Return the address from which the repository `api` is cloned."""
     return f"{api.sandbox.git_url}/acme/api.git"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -10,10 +11,12 @@ from typing import Any
 import attrs
 from werkzeug.wrappers import Request, Response
 
-from . import control, smart_http, wire
+from . import smart_http, wire
 from .answers import Answer, Refused, as_text, broken, error, no_access, no_workspace, removed, unauthorized
 from .auth import Accounts, Caller, scopes
 from .call import Call
+from .control import ADDRESS as CONTROL
+from .control import Control
 from .faults import Faults
 from .fields import partial
 from .git import GitError
@@ -24,6 +27,7 @@ from .routes import PREFIX, routed
 from .served import Record, Served
 from .shapes import Shapes, account
 from .state import State
+from .watching import Watch
 
 
 @attrs.define
@@ -43,18 +47,20 @@ class Application:
     workspace: str
     shelf: Shelf
     accounts: Accounts
-    state: State = attrs.field(factory=State)
-    faults: Faults = attrs.field(factory=Faults)
+    state: State
+    faults: Faults
+    events: Watch
+    control: Control
+    record: Record
     contexts: Contexts = attrs.field(factory=Contexts)
-    record: Record = attrs.field(factory=Record)
     #: Set when the server is about to stop: nobody waits for a slow answer then.
     stopping: threading.Event = attrs.field(factory=threading.Event)
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answer one request."""
         request = Request(environ)
-        if request.path.startswith(control.ADDRESS + "/"):
-            return control.Control(self.record, self.faults).answer(request)(environ, start_response)
+        if request.path.startswith(CONTROL + "/"):
+            return self.control.answer(request)(environ, start_response)
         target = _Target()
         began = time.time()
         asked = smart_http.requested(request.path, request.args)
@@ -99,14 +105,21 @@ class Application:
         caller.must_have(asked.scope)
         if asked.workspace != self.workspace or found is None:
             raise no_access()
-        return smart_http.answer(
-            found.git,
-            asked,
-            request.environ,
-            who=caller.email or self.workspace,
-            filters=not self.faults.get("no-filter", target.kind, target.slug),
-            done=lambda: None,
-        )
+        pushing = contextlib.ExitStack()
+        if asked.pushes:
+            pushing.enter_context(self.events.push(found, caller.email))
+        try:
+            return smart_http.answer(
+                found.git,
+                asked,
+                request.environ,
+                who=caller.email or self.workspace,
+                filters=not self.faults.get("no-filter", target.kind, target.slug),
+                done=pushing.close,
+            )
+        except BaseException:
+            pushing.close()
+            raise
 
     def _found(self, target: _Target, slug: str | None) -> Repository | None:
         found = self.shelf.find(slug) if slug is not None else None
@@ -131,6 +144,8 @@ class Application:
             faults=self.faults,
             contexts=self.contexts,
             pull_requests=self.state.pull_requests,
+            hooks=self.state.hooks,
+            events=self.events,
             found=found,
         )
 

@@ -18,6 +18,7 @@ SCOPES = {
     "repository:write": "write:repository:bitbucket",
     "pullrequest": "read:pullrequest:bitbucket",
     "pullrequest:write": "write:pullrequest:bitbucket",
+    "webhook": "read:webhook:bitbucket",
 }
 #: What a scope includes (the same text).
 _INCLUDED = {

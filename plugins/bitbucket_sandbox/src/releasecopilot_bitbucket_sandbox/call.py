@@ -16,6 +16,8 @@ from .payloads import Payload, parsed
 from .pulls import PullRequests
 from .repositories import Repository, Shelf
 from .shapes import Shapes
+from .subscriptions import Subscriptions
+from .watching import Watch
 
 T = TypeVar("T")
 
@@ -36,6 +38,8 @@ class Call:
     faults: Faults
     contexts: Contexts
     pull_requests: PullRequests
+    hooks: Subscriptions
+    events: Watch
     found: Repository | None = None
 
     @property

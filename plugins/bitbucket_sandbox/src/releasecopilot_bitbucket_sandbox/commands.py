@@ -39,7 +39,9 @@ def sandbox() -> None:
 @click.option("--user", "users", multiple=True, metavar="EMAIL:TOKEN", help="Accept this API token (Basic).")
 @click.option("--token", "tokens", multiple=True, metavar="TOKEN", help="Accept this access token (Bearer).")
 @click.option("--app-password", "app_passwords", multiple=True, metavar="NAME:PASSWORD", help="Know it, and refuse it.")
-@click.option("--state", type=click.Path(path_type=Path), metavar="FOLDER", help="Keep pull requests there.")
+@click.option(
+    "--state", type=click.Path(path_type=Path), metavar="FOLDER", help="Keep pull requests and webhooks there."
+)
 @click.option("--fault", "faults", multiple=True, metavar="NAME=VALUE", help="Switch a fault on.")
 @click.option("--verbose", is_flag=True, help="Print each request on stderr.")
 def serve(

@@ -1,4 +1,4 @@
-"""`/_sandbox`: look at what was asked, and switch faults, from another process on this machine."""
+"""`/_sandbox`: look at what was asked and sent, and switch faults, from another process on this machine."""
 
 from __future__ import annotations
 
@@ -9,11 +9,16 @@ from urllib.parse import unquote
 import attrs
 from werkzeug.wrappers import Request, Response
 
+from .deliveries import Delivery, Sender
 from .faults import Faults, UnknownFault
 from .served import Record
+from .watching import Watch
 
 ADDRESS = "/_sandbox"
-_OFFERED = "there are: GET, DELETE requests; GET, DELETE faults; PUT, DELETE faults/NAME"
+_OFFERED = (
+    "there are: GET, DELETE requests; GET, DELETE faults; PUT, DELETE faults/NAME; GET, DELETE deliveries; POST flush"
+)
+_PATIENCE = 30.0
 
 
 @attrs.frozen
@@ -22,6 +27,8 @@ class Control:
 
     record: Record
     faults: Faults
+    sender: Sender
+    events: Watch
 
     def answer(self, request: Request) -> Response:
         """Answer one request."""
@@ -35,11 +42,24 @@ class Control:
                 case "DELETE", "requests", "":
                     self.record.clear()
                     return _json([])
+                case "GET", "deliveries", "":
+                    return _json([_told(delivery) for delivery in self.sender.all()])
+                case "DELETE", "deliveries", "":
+                    self.sender.clear()
+                    return _json([])
+                case "POST", "flush", "":
+                    return self._flush()
                 case _, "faults", _:
                     return self._faults(request, name)
         except UnknownFault as wrong:
             return _json({"error": str(wrong)}, 400)
         return _json({"error": _OFFERED}, 404)
+
+    def _flush(self) -> Response:
+        self.events.look()
+        if self.sender.flush(_PATIENCE):
+            return _json({})
+        return _json({"error": f"still busy after {_PATIENCE:.0f} seconds"}, 504)
 
     def _faults(self, request: Request, name: str) -> Response:
         if request.method == "PUT" and name:
@@ -49,6 +69,10 @@ class Control:
         elif request.method != "GET" or name:
             return _json({"error": _OFFERED}, 404)
         return _json(self.faults.all())
+
+
+def _told(delivery: Delivery) -> dict[str, Any]:
+    return {**attrs.asdict(delivery), "body": json.loads(delivery.body)}
 
 
 def _json(body: Any, status: int = 200) -> Response:

@@ -15,7 +15,7 @@ import attrs
 from .auth import SCOPES
 
 KINDS = ("user", "repositories", "repository", "commits", "commit", "branches", "tags", "diffstat", "merge-base",
-         "pullrequests", "pullrequest", "pullrequest-commits", "git")  # fmt: skip
+         "pullrequests", "pullrequest", "pullrequest-commits", "hooks", "deliveries", "git")  # fmt: skip
 
 
 class UnknownFault(ValueError):
@@ -75,6 +75,10 @@ FAULTS: dict[str, Callable[[str], None]] = {
     "null-author": _on,
     "fork-gone": _on,
     "no-filter": _on,
+    "drop": _whole,
+    "duplicate": _whole,
+    "reorder": _whole,
+    "empty-changes": _whole,
     "order": _matching("topo-order|date-order", "topo-order or date-order"),
 }
 

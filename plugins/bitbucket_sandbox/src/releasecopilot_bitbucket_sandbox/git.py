@@ -195,6 +195,19 @@ class Git:
                 self._listings.popitem(last=False)
         return printed
 
+    def newest(self, include: str, exclude: str | None, count: int) -> list[str]:
+        """Return the first shas of a listing; an `exclude` that is gone excludes nothing."""
+        given = f"{include}\n" + (f"^{exclude}\n" if exclude and self.resolve([exclude])[exclude] else "")
+        return self.run("rev-list", "--topo-order", f"--max-count={count}", "--stdin", given=given).split()
+
+    def contains(self, sha: str, ancestor: str) -> bool:
+        """Return whether a commit is in the history of another; one that is gone is in none."""
+        try:
+            self.run("merge-base", "--is-ancestor", ancestor, sha)
+        except GitError:
+            return False
+        return True
+
     def commits(self, shas: Sequence[str]) -> list[GitCommit]:
         """Return these commits, in this order.
 

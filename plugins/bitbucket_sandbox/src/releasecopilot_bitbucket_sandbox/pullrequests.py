@@ -12,6 +12,7 @@ from .filtering import matching, ordered
 from .git import Selection
 from .merging import BranchMoved, CannotMerge, Merge, close, merge
 from .paging import page_length, with_query
+from .payloads import Payload
 from .pull_shapes import HELD_BACK, difference, pull_request
 from .pulls import DECLINED, MERGED, OPEN, STATES, PullRequest, now
 from .shapes import MERGE_STRATEGIES
@@ -76,6 +77,7 @@ def create(call: Call) -> Answer:
         close_source_branch=given.flag("close_source_branch", default=False),
         draft=given.flag("draft", default=False),
     )
+    call.events.pull_request("created", call.repository, made, call.caller.email)
     value = _shape(call, made)
     return Answer(201, value, {"Location": value["links"]["self"]["href"]})
 
@@ -96,13 +98,17 @@ def update(call: Call, number: str) -> Answer:
         if destination not in heads or destination == pull.source:
             raise bad_request("Bad request", {"destination": f"branch not found: {destination}"})
         fields |= {"destination": destination, "destination_sha": heads[destination]}
-    return Answer(200, _shape(call, _changed(call, pull, **fields)))
+    changed = _changed(call, pull, **fields)
+    call.events.pull_request("updated", call.repository, changed, call.caller.email)
+    return Answer(200, _shape(call, changed))
 
 
 def decline(call: Call, number: str) -> Answer:
     """`POST …/pullrequests/{id}/decline`."""
     pull = _open(call, number)
-    return Answer(200, _shape(call, _changed(call, pull, state=DECLINED, closed_by=call.caller.email)))
+    declined = _changed(call, pull, state=DECLINED, closed_by=call.caller.email)
+    call.events.pull_request("rejected", call.repository, declined, call.caller.email)
+    return Answer(200, _shape(call, declined))
 
 
 def merge_it(call: Call, number: str) -> Answer:
@@ -112,38 +118,42 @@ def merge_it(call: Call, number: str) -> Answer:
     """
     pull = _open(call, number)
     given = call.payload()
-    git = call.repository.git
-    person = call.shapes.user(call.caller.email)["display_name"]
-    wanted = Merge(
+    closing = given.flag("close_source_branch", default=pull.close_source_branch)
+    wanted = _wanted(call, pull, given)
+    with call.events.push(call.repository, call.caller.email):
+        try:
+            head = merge(call.repository.git, wanted)
+        except BranchMoved as moved:
+            raise error(409, str(moved)) from moved
+        except CannotMerge as reason:
+            raise bad_request(str(reason)) from reason
+        merged = _changed(
+            call,
+            pull,
+            state=MERGED,
+            merge_sha=head,
+            source_sha=pull.source_sha,
+            destination_sha=pull.destination_sha,
+            closed_by=call.caller.email,
+            close_source_branch=closing,
+        )
+        if closing:
+            close(call.repository.git, pull.source, pull.source_sha)
+    call.events.pull_request("fulfilled", call.repository, merged, call.caller.email)
+    return Answer(200, _shape(call, merged))
+
+
+def _wanted(call: Call, pull: PullRequest, given: Payload) -> Merge:
+    return Merge(
         branch=pull.destination,
         onto=pull.destination_sha,
         sha=pull.source_sha,
         strategy=given.text("merge_strategy", MERGE_STRATEGIES[0], among=MERGE_STRATEGIES),
         message=given.text("message", f"Merged in {pull.source} (pull request #{pull.id})\n\n{pull.title}\n"),
-        name=person,
+        name=call.shapes.user(call.caller.email)["display_name"],
         email=call.caller.email or f"bot@{call.shapes.workspace}.invalid",
         when=now(),
     )
-    closing = given.flag("close_source_branch", default=pull.close_source_branch)
-    try:
-        head = merge(git, wanted)
-    except BranchMoved as moved:
-        raise error(409, str(moved)) from moved
-    except CannotMerge as reason:
-        raise bad_request(str(reason)) from reason
-    done = _changed(
-        call,
-        pull,
-        state=MERGED,
-        merge_sha=head,
-        source_sha=pull.source_sha,
-        destination_sha=pull.destination_sha,
-        closed_by=call.caller.email,
-        close_source_branch=closing,
-    )
-    if closing:
-        close(git, pull.source, pull.source_sha)
-    return Answer(200, _shape(call, done))
 
 
 def commits(call: Call, number: str) -> Answer:

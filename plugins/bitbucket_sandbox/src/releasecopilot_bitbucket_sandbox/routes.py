@@ -10,7 +10,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request
 
-from . import commits, diffstat, pullrequests, refs, workspace
+from . import commits, diffstat, hooks, pullrequests, refs, workspace
 from .answers import Answer, error, no_api
 
 PREFIX = "/2.0"
@@ -47,6 +47,11 @@ _LISTING = Route("commits", {"GET": (commits.commits, "repository"), "POST": (co
 _PULL = f"{_REPOSITORY}/pullrequests/<number>"
 _READ, _WRITE = "pullrequest", "pullrequest:write"
 _PULLS = {"GET": (pullrequests.pull_requests, _READ), "POST": (pullrequests.create, _WRITE)}
+_HOOK = Route(
+    "hooks",
+    {"GET": (hooks.one, "webhook"), "PUT": (hooks.update, "webhook"), "DELETE": (hooks.delete, "webhook")},
+)
+_HOOKS = Route("hooks", {"GET": (hooks.hooks, "webhook"), "POST": (hooks.create, "webhook")})
 _ROUTES: dict[str, Route] = {
     "/user": _get("user", workspace.user, "account"),
     "/user/workspaces": _get("user", workspace.user_workspaces, "account"),
@@ -77,6 +82,10 @@ _ROUTES: dict[str, Route] = {
     f"{_PULL}/diffstat": _get("pullrequest", pullrequests.changed_files, _READ),
     f"{_PULL}/merge": Route("pullrequest", {"POST": (pullrequests.merge_it, _WRITE)}),
     f"{_PULL}/decline": Route("pullrequest", {"POST": (pullrequests.decline, _WRITE)}),
+    f"{_REPOSITORY}/hooks": _HOOKS,
+    f"{_REPOSITORY}/hooks/<uid>": _HOOK,
+    "/workspaces/<workspace>/hooks": _HOOKS,
+    "/workspaces/<workspace>/hooks/<uid>": _HOOK,
 }
 #: All addresses, below `PREFIX`.
 ADDRESSES = tuple(_ROUTES)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .pulls import PullRequests
+from .subscriptions import Subscriptions
 
 _FILE = "sandbox.json"
 _VERSION = 1
@@ -19,9 +20,10 @@ class NotAState(ValueError):
 
 
 class State:
-    """Pull requests; with a folder, they outlive the process.
+    """Pull requests and webhooks; with a folder, they outlive the process.
 
-    The file is written anew after each change, under a temporary name first, readable by its owner only.
+    The file holds the secrets with which webhooks are signed, so only its owner can read it. It is written anew after each
+    change, under a temporary name first.
 
     Raises:
         NotAState: the folder cannot be written, or its file is none of ours.
@@ -29,6 +31,7 @@ class State:
 
     def __init__(self, folder: Path | None = None) -> None:
         self.pull_requests = PullRequests(self._save)
+        self.hooks = Subscriptions(self._save)
         self._path = None if folder is None else folder / _FILE
         self._lock = threading.Lock()
         if self._path is not None:
@@ -42,6 +45,7 @@ class State:
                 if found["version"] != _VERSION:
                     raise NotAState(f"{path}: made by another version of the sandbox; name another folder")
                 self.pull_requests.load(found["pull_requests"])
+                self.hooks.load(found["hooks"])
             self._save()
         except OSError as error:
             raise NotAState(f"{path}: cannot be used ({error.strerror or error}); name another folder") from error
@@ -54,7 +58,11 @@ class State:
         if self._path is None:
             return
         with self._lock:
-            body: dict[str, Any] = {"version": _VERSION, "pull_requests": self.pull_requests.dump()}
+            body: dict[str, Any] = {
+                "version": _VERSION,
+                "pull_requests": self.pull_requests.dump(),
+                "hooks": self.hooks.dump(),
+            }
             temporary = self._path.with_suffix(".tmp")
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:

@@ -131,7 +131,8 @@ class _Handler(BaseHTTPRequestHandler):
         if delivery == RESET:
             self._reset()
             return
-        known = any(name.lower() == "content-length" for name, _ in headers)
+        silent = self.command == "HEAD" or status.startswith(("204", "304"))
+        known = silent or any(name.lower() == "content-length" for name, _ in headers)
         chunked = not known and self.request_version != "HTTP/1.0"
         if delivery == CUT or not (known or chunked):
             self.close_connection = True
@@ -140,7 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
         lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in (*headers, *more)), "", ""]
         first = "\r\n".join(lines).encode("latin-1")
         if known:
-            whole = b"".join(parts) if self.command != "HEAD" else b""
+            whole = b"" if silent else b"".join(parts)
             # The rest of the body is read first: a client that still sends would not hear us.
             body.drain()
             self.wfile.write(first + (whole[: len(whole) // 2] if delivery == CUT else whole))
