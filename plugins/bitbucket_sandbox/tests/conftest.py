@@ -301,3 +301,33 @@ def forked(repository: Repository) -> dict[str, str]:
     x = repository.commit("X\n", {"x": "1\n"}, branch="topic/side", parents=[a])
     y = repository.commit("Y\n", {"x": "2\n"}, branch="topic/side")
     return {"a": a, "b": b, "c": c, "x": x, "y": y}
+
+
+@pytest.fixture
+def feature(repository: Repository) -> dict[str, str]:
+    """Give a branch `feature/x` with two commits of its own; name -> sha."""
+    base = repository.commit("Base\n", {"a": "1\n"})
+    main = repository.commit("Main\n", {"m": "1\n"})
+    first = repository.commit("First\n", {"x": "1\n"}, branch="feature/x", parents=[base])
+    tip = repository.commit("Second\n", {"x": "2\n"}, branch="feature/x")
+    return {"base": base, "main": main, "first": first, "tip": tip}
+
+
+@pytest.fixture
+def send(api: Api) -> Callable[..., httpx.Response]:
+    """Return a function that sends JSON to a path and returns the answer."""
+    return lambda method, path, value=None, **options: api.client.request(
+        method, api.address(path), json=value, **options
+    )
+
+
+@pytest.fixture
+def opened(send: Callable[..., httpx.Response], feature: dict[str, str]) -> Callable[..., Any]:
+    """Return a function that opens a pull request from a branch, `feature/x` by default, and returns it."""
+
+    def opened(title: str = "RC-1 Round taxes", source: str = "feature/x", **more: Any) -> Any:
+        answer = send("POST", "pullrequests", {"title": title, "source": {"branch": {"name": source}}, **more})
+        assert answer.status_code == 201, answer.text
+        return answer.json()
+
+    return opened

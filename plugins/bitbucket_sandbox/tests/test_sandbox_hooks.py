@@ -11,12 +11,6 @@ BODY = {"description": "CI", "url": "https://receiver.example/hooks", "active": 
 WORKSPACE = "/workspaces/acme/hooks"
 
 
-@pytest.fixture
-def send(api, repository):
-    """Return a function that sends JSON to a path and returns the answer."""
-    return lambda method, path, value=None: api.client.request(method, api.address(path), json=value)
-
-
 @pytest.mark.parametrize(("path", "kind"), [("hooks", "repository"), (WORKSPACE, "workspace")])
 def test_make_list_and_read(api, send, path, kind):
     """A webhook is made with 201 and an encoded address; it is of its repository, or of the workspace; times end in Z."""

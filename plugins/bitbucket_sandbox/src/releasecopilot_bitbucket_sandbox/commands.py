@@ -89,7 +89,12 @@ def _check(path: Path) -> None:
     if not path.is_dir():
         raise BadInput(f"{path}: no such folder; name a git repository, or a folder that holds some")
     if not Shelf([path]).all():
-        raise BadInput(f"{path}: is no git repository and holds none; make some by `rc sandbox demo PATH`")
+        raise BadInput(f"{path}: is no git repository and holds none; make some by `{_own_name()} demo PATH`")
+
+
+def _own_name() -> str:
+    """Return what the command is called: on its own, or below `rc`."""
+    return "rc sandbox" if click.get_current_context().find_root().info_name == "rc" else "bitbucket-sandbox"
 
 
 def _pair(text: str, sign: str, flag: str, form: str) -> tuple[str, str]:
@@ -153,7 +158,10 @@ def demo(path: Path, now: str | None) -> None:
     for repository in made:
         click.echo(f"{repository.name}: {repository.commits} commits on {', '.join(repository.branches)}")
     click.echo("\nNext, in one terminal:")
-    click.echo(f"  rc sandbox serve {shlex.quote(str(path))} --port 8090")
+    click.echo(f"  {_own_name()} serve {shlex.quote(str(path))} --port 8090")
     click.echo("and in another:")
-    click.echo("  rc init --workspace acme --username bot@acme.example --api-url http://127.0.0.1:8090/2.0")
-    click.echo("  BITBUCKET_API_TOKEN=any rc ingest bitbucket-scan --hours 4")
+    if _own_name() == "rc sandbox":
+        click.echo("  rc init --workspace acme --username bot@acme.example --api-url http://127.0.0.1:8090/2.0")
+        click.echo("  BITBUCKET_API_TOKEN=any rc ingest bitbucket-scan --hours 4")
+    else:
+        click.echo("  curl http://127.0.0.1:8090/2.0/repositories/acme/api/commits")

@@ -145,14 +145,14 @@ class Sender:
         return not (self._workers or any(self._waiting.values()) or any(self._held.values()))
 
     def start(self) -> None:
-        """Send from now on, also what was left when it was stopped."""
+        """Send from now on, what was left when it was stopped first."""
         with self._change:
             self._stopping.clear()
             for hook in list(self._waiting):
                 self._work(hook)
 
     def stop(self) -> None:
-        """Stop sending: what is on its way is broken off, what waits stays."""
+        """Stop sending: what is on its way is broken off and has failed, what waits is sent when it starts again."""
         self._stopping.set()
         with self._change:
             workers = list(self._workers.values())
@@ -177,7 +177,11 @@ class Sender:
                 outcome = _outcome(attempt, last=count == _ATTEMPTS)
                 with self._change:
                     self._end(number, outcome, attempt)
-                if outcome != WAITING or self._stopping.wait(self._pause):
+                if outcome != WAITING:
+                    break
+                if self._stopping.wait(self._pause):
+                    with self._change:
+                        self._end(number, FAILED)
                     break
 
     def _attempt(self, hook: Subscription, delivery: Delivery, count: int) -> Attempt:
@@ -188,6 +192,8 @@ class Sender:
         status: int | None = None
         error: str | None = None
         with self._change:
+            if self._stopping.is_set():
+                return Attempt(None, "stopped", 0.0)
             self._connections.add(connection)
         try:
             late.start()

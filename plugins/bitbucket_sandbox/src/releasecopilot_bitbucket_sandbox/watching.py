@@ -121,7 +121,10 @@ class Watch:
             return
         for repository in self._shelf.all():
             try:
-                if not self._pushing[repository.uuid] and (hurry or self._has_moved(repository)):
+                uuid = repository.uuid
+                if self._pushing[uuid] or not self._state.hooks.listening(uuid):
+                    continue
+                if hurry or self._has_moved(repository):
                     self._compare(repository, None)
             except OSError:
                 continue  # taken away while we looked
