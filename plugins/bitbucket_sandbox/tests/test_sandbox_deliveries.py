@@ -14,10 +14,16 @@ SECRET = "a secret of Zoë"
 
 
 @pytest.fixture
-def hooked(serve, repository, subscribe):
-    """Serve a repository of one commit with a webhook, patient for half a second."""
+def timeout():
+    """Give the seconds that an attempt may take."""
+    return 10.0
+
+
+@pytest.fixture
+def hooked(serve, repository, subscribe, timeout):
+    """Serve a repository of one commit with a webhook."""
     repository.commit("Base\n")
-    api = serve(webhook_timeout=0.5, webhook_pause=0.05)
+    api = serve(webhook_timeout=timeout, webhook_pause=0.05)
     api.hook = subscribe(api, secret=SECRET)
     return api
 
@@ -73,11 +79,10 @@ def test_no_secret_no_signature(serve, repository, receiver, subscribe):
         ([429], "refused", 1),
         ([302], "refused", 1),
         ([503, 410], "refused", 2),
-        ([2.0], "failed", 1),
     ],
 )
 def test_retries(push, receiver, answers, outcome, count):
-    """Only a 5xx is tried again, twice at most, as the same request; a 4xx and a time-out are final."""
+    """Only a 5xx is tried again, twice at most, as the same request; all else is final."""
     receiver.answers = list(answers)
 
     delivery = push()
@@ -85,11 +90,21 @@ def test_retries(push, receiver, answers, outcome, count):
     assert (delivery.outcome, len(receiver.heard)) == (outcome, count)
     assert [headers["X-Attempt-Number"] for headers, _ in receiver.heard] == [str(n + 1) for n in range(count)]
     assert len({(headers["X-Request-UUID"], body) for headers, body in receiver.heard}) == 1
-    assert [attempt.status for attempt in delivery.attempts] == [
-        a if isinstance(a, int) else None for a in answers[:count]
-    ]
+    assert [attempt.status for attempt in delivery.attempts] == answers[:count]
 
 
+@pytest.mark.parametrize("timeout", [0.3])
+def test_receiver_that_is_silent(push, receiver):
+    """An attempt that takes too long is the last one."""
+    receiver.answers = [30.0]
+
+    delivery = push()
+
+    assert (delivery.outcome, len(receiver.heard)) == ("failed", 1)
+    assert [(attempt.status, attempt.error) for attempt in delivery.attempts] == [(None, "timed out")]
+
+
+@pytest.mark.parametrize("timeout", [0.3])
 def test_receiver_that_drips(hooked, push):
     """A receiver that sends a byte now and then is given up after the time-out, not after the last byte."""
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -110,7 +125,6 @@ def test_receiver_that_drips(hooked, push):
         over.set()
 
     assert (delivery.outcome, delivery.attempts[0].error) == ("failed", "timed out")
-    assert delivery.attempts[0].seconds < 5
 
 
 def test_receiver_that_is_not_there(hooked, push):
@@ -140,19 +154,18 @@ def test_large_bodies_are_silence(push, receiver, size, outcome):
 def test_slow_receiver_holds_up_nobody(serve, new_repository, repository, receiver, subscribe, git, tmp_path):
     """A push and other subscriptions do not wait for a receiver that is silent."""
     repository.commit()
-    api = serve(webhook_timeout=5)
+    api = serve()
     subscribe(api)
     subscribe(api, "/workspaces/acme/hooks")
-    receiver.answers = [5.0]
+    receiver.answers = [30.0]
     git("clone", "-q", f"{api.sandbox.git_url}/acme/api.git", tmp_path / "c")
     git("commit", "-q", "--allow-empty", "-m", "Mine", folder=tmp_path / "c")
-    began = time.monotonic()
 
     git("push", "-q", folder=tmp_path / "c")
     while len(receiver.heard) < 2:
         time.sleep(0.01)
 
-    assert time.monotonic() - began < 4
+    assert () in [delivery.attempts for delivery in api.sandbox.deliveries]
     with pytest.raises(TimeoutError):
         api.sandbox.flush(0.01)
 
