@@ -8,8 +8,16 @@ from pathlib import Path
 import nox
 
 ROOT = Path(__file__).parent
-DISTRIBUTIONS = (".", "plugins/bitbucket", "plugins/bitbucket_sandbox")
+DISTRIBUTIONS = (
+    ".",
+    "plugins/bitbucket",
+    "plugins/bitbucket_sandbox",
+    "plugins/runbook_compat",
+    "plugins/webhook_fastapi",
+    "plugins/webhook_flask",
+)
 BACKEND = "hatchling>=1.26"
+STUBS = ("types-gunicorn", "types-jsonschema", "types-PyYAML", "types-waitress")
 
 nox.options.sessions = ["lint", "types", "tests"]
 nox.options.reuse_venv = "yes"
@@ -45,7 +53,8 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run all tests against the installed wheels."""
-    install(session, "hypothesis>=6.100", "pytest>=8.0", "pytest-xdist>=3.5")
+    # waitress: the Flask plugin serves with it where there is no gunicorn.
+    install(session, "hypothesis>=6.100", "pytest>=8.0", "pytest-xdist>=3.5", "waitress>=3.0")
     arguments = session.posargs or ["-n", "auto", "--dist", "worksteal", "tests", "plugins"]
     session.run("python", "-m", "pytest", *arguments)
 
@@ -61,7 +70,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check types, strictly."""
-    install(session, "hypothesis>=6.100", "mypy>=1.13", "pytest>=8.0", "types-jsonschema", "types-PyYAML")
+    install(session, "hypothesis>=6.100", "mypy>=1.13", "pytest>=8.0", *STUBS)
     session.run("mypy", "src", *(f"{name}/src" for name in DISTRIBUTIONS[1:]), "tests/typing")
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,72 +17,20 @@ from hypothesis import strategies as st
 from releasecopilot_bitbucket import testing as kit
 
 from releasecopilot_core import (
-    Announced,
     Answer,
-    Batch,
     CommitStorage,
-    Delivery,
-    DeliveryRecord,
     Ingestor,
     PullRequest,
-    Scanned,
     Webhook,
-    hookimpl,
     open_webhook,
 )
-from releasecopilot_core import _serving as serving
 from releasecopilot_core._webhooks import Receiver, prune
-from releasecopilot_core.errors import SettingsError, SourceError, UnknownNameError, UsageError
-from releasecopilot_core.testing import FakeSource, mangled
-from releasecopilot_core.testing.stores import a_batch, a_commit
+from releasecopilot_core.errors import SettingsError, UnknownNameError, UsageError
+from releasecopilot_core.testing import FakeDecoder, mangled
+from releasecopilot_core.testing.stores import a_batch
 from releasecopilot_core.testing.strategies import REPOSITORY, SHAS
 
 SECRET = "s3cret"
-
-
-class Toy:
-    """A plugin whose service is called `test`, like the source of the model's strategies."""
-
-    def __init__(self, **answers: Any) -> None:
-        self.answers = answers
-        self.source: Any = FakeSource(_settled)
-        self.can_repair = False
-        self.secrets: Sequence[str] = ()
-        self.kept_headers = ("x-event",)
-
-    @hookimpl
-    def rc_webhooks(self) -> Any:
-        return {"test": lambda settings: self}
-
-    @hookimpl
-    def rc_sources(self) -> Any:
-        return {"test": lambda settings: self.source}
-
-    def verify(self, delivery: Delivery, secrets: Sequence[str]) -> bool:
-        return bool(self._answer("verify", delivery.headers.get("x-proof") in secrets))
-
-    def identify(self, delivery: Delivery) -> Any:
-        return self._answer("identify", (delivery.headers.get("x-event"), delivery.headers.get("x-id")))
-
-    def decode(self, delivery: Delivery) -> Any:
-        branch = delivery.payload.get("branch")
-        told = [a_batch(a_commit(SHAS[0]), stale_branches={branch: Announced("pushed")})] if branch else []
-        return self._answer("decode", told)
-
-    def _answer(self, name: str, otherwise: Any) -> Any:
-        answer = self.answers.get(name, otherwise)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-
-def _settled(request: Any, memory: Any) -> Iterator[Batch]:
-    """Repair everything: settle each mark, as if what was announced had been fetched."""
-    assert request.repair
-    for repository in memory.to_repair("test"):
-        marks = {branch: stale.marks for branch, stale in memory.stale_branches(repository).items()}
-        yield Batch(repository=repository, settled_branches=marks)
-        yield Batch(repository=repository, scanned=Scanned(name=repository.full_name, status="complete"))
 
 
 @pytest.fixture
@@ -98,7 +45,7 @@ def make(storage: CommitStorage, tmp_path: Path) -> Iterator[Callable[..., Webho
     opened: list[Webhook] = []
     places = {"artifacts": str(tmp_path / "artifacts"), "logs": str(tmp_path / "logs")}
 
-    def make(toy: Toy, **more: Any) -> Webhook:
+    def make(toy: FakeDecoder, **more: Any) -> Webhook:
         more = {"storage": storage, "settings": places, "plugins": {"toy": toy}, **more}
         opened.append(open_webhook("test", **more))
         return opened[-1]
@@ -125,7 +72,7 @@ def outcome(answer: Answer) -> tuple[int, str]:
 @pytest.mark.parametrize("error", [ValueError("the 'hash' is\nno text"), KeyError("hash"), RecursionError()])
 def test_body_that_cannot_be_decoded_is_kept_as_failed(make: Any, storage: CommitStorage, error: Exception) -> None:
     """The answer is 202, the record says why in one line, and nothing else is stored."""
-    answer = delivered(make(Toy(decode=error)), Event="push")
+    answer = delivered(make(FakeDecoder({"decode": error})), Event="push")
     assert outcome(answer) == (202, "stored")
     record = storage.delivery(answer.body["delivery"])
     assert record is not None
@@ -140,7 +87,7 @@ TOO_MUCH = a_batch(pull_requests=(PullRequest(id=10**30),))
 @pytest.mark.parametrize(("batch", "error"), [(TOO_MUCH, "OverflowError"), ("no batch", "AttributeError")])
 def test_what_a_store_cannot_hold_is_kept_as_failed(make: Any, storage: CommitStorage, batch: Any, error: str) -> None:
     """A decoder that lets through what no database takes loses nothing: the body can be replayed."""
-    answer = delivered(make(Toy(decode=[batch])))
+    answer = delivered(make(FakeDecoder({"decode": [batch]})))
     assert outcome(answer) == (202, "stored")
     (record,) = storage.deliveries()
     assert (record.id, record.status) == (answer.body["delivery"], "failed")
@@ -149,14 +96,16 @@ def test_what_a_store_cannot_hold_is_kept_as_failed(make: Any, storage: CommitSt
 
 def test_decoder_that_fails_to_check_a_proof_has_not_checked_it(make: Any) -> None:
     """An error is no pass."""
-    webhook = make(Toy(verify=TypeError("not ASCII")), secret=SECRET)
+    webhook = make(FakeDecoder({"verify": TypeError("not ASCII")}), secret=SECRET)
     assert outcome(delivered(webhook, Proof=SECRET)) == (401, "rejected")
 
 
-@pytest.mark.parametrize("names", [ValueError("?"), (None, None), (7, ["x"]), ("\ud800\n", "\x00" * 5000), ("e" * 5000, "")])
+@pytest.mark.parametrize(
+    "names", [ValueError("?"), (None, None), (7, ["x"]), ("\ud800\n", "\x00" * 5000), ("e" * 5000, "")]
+)
 def test_names_are_stored_as_one_short_line(make: Any, storage: CommitStorage, names: Any) -> None:
     """An event and a request id are whatever somebody sent."""
-    answer = delivered(make(Toy(identify=names)))
+    answer = delivered(make(FakeDecoder({"identify": names})))
     assert outcome(answer) == (202, "stored")
     (record,) = storage.deliveries()
     for name in (record.event, record.request_id):
@@ -165,7 +114,7 @@ def test_names_are_stored_as_one_short_line(make: Any, storage: CommitStorage, n
 
 def test_of_a_header_that_came_twice_no_value_hides_another(make: Any, storage: CommitStorage) -> None:
     """One wrong proof beside a right one is a wrong proof, in whatever order."""
-    webhook = make(Toy(), secret=SECRET)
+    webhook = make(FakeDecoder(), secret=SECRET)
     for first, second in ((SECRET, "wrong"), ("wrong", SECRET), (SECRET, SECRET)):
         headers = [("X-Proof", first), ("x-proof", second)]
         assert outcome(webhook.receive(headers, b'{"branch": "main"}')) == (401, "rejected")
@@ -173,7 +122,7 @@ def test_of_a_header_that_came_twice_no_value_hides_another(make: Any, storage: 
 
 def test_only_named_headers_are_kept(make: Any, storage: CommitStorage) -> None:
     """A secret in any header, known or not, is not stored; a kept one is cut."""
-    webhook = make(Toy(), secret=SECRET)
+    webhook = make(FakeDecoder(), secret=SECRET)
     answer = delivered(webhook, Proof=SECRET, Event="push" * 1000, Relay=SECRET, Id="1")
     record = storage.delivery(answer.body["delivery"])
     assert record is not None
@@ -185,7 +134,7 @@ def test_only_named_headers_are_kept(make: Any, storage: CommitStorage) -> None:
 
 def test_store_out_of_reach_is_503(make: Any, storage: CommitStorage, caplog: pytest.LogCaptureFixture) -> None:
     """The sender is to send it again; health says the same, and nobody hears more."""
-    webhook = make(Toy())
+    webhook = make(FakeDecoder())
     storage.close()
     assert outcome(delivered(webhook)) == (503, "rejected")
     assert (webhook.health().status, webhook.health().body["store"]) == (503, "out of reach")
@@ -194,7 +143,7 @@ def test_store_out_of_reach_is_503(make: Any, storage: CommitStorage, caplog: py
 
 def test_unexpected_fault_of_a_store_is_503(make: Any, storage: CommitStorage) -> None:
     """Even a mistake in somebody's store makes the sender try again, rather than lose the delivery."""
-    webhook = make(Toy())
+    webhook = make(FakeDecoder())
     db = sqlite3.connect(storage.path)
     with closing(db):
         db.execute("ALTER TABLE deliveries RENAME TO elsewhere")
@@ -203,7 +152,7 @@ def test_unexpected_fault_of_a_store_is_503(make: Any, storage: CommitStorage) -
 
 def test_held_database_is_503_in_time(make: Any, storage: CommitStorage) -> None:
     """While another process holds the file, the answer comes well before the sender's ten seconds are over."""
-    webhook = make(Toy())
+    webhook = make(FakeDecoder())
     with closing(sqlite3.connect(storage.path, isolation_level=None)) as holder:
         holder.execute("BEGIN IMMEDIATE")
         begun = time.monotonic()
@@ -296,8 +245,8 @@ def test_repeated_deliveries_change_nothing(tmp_path_factory: Any, data: st.Data
 
 def test_failed_delivery_is_stored_by_a_replay_after_an_upgrade(make: Any, storage: CommitStorage) -> None:
     """The body was kept; decoding it anew stores what it tells, and the record says so."""
-    delivery = delivered(make(Toy(decode=ValueError("new shape")))).body["delivery"]
-    with Ingestor(plugins={"toy": Toy()}, storage=storage) as ingestor:
+    delivery = delivered(make(FakeDecoder({"decode": ValueError("new shape")}))).body["delivery"]
+    with Ingestor(plugins={"toy": FakeDecoder()}, storage=storage) as ingestor:
         assert ingestor.replay("test", delivery) == "stored"
     record = storage.delivery(delivery)
     assert record is not None
@@ -308,8 +257,8 @@ def test_failed_delivery_is_stored_by_a_replay_after_an_upgrade(make: Any, stora
 
 def test_replay_of_what_a_store_cannot_hold_fails_again(make: Any, storage: CommitStorage) -> None:
     """It stays failed, with the reason of today."""
-    delivery = delivered(make(Toy(decode=ValueError("then")))).body["delivery"]
-    toy = Toy(decode=[TOO_MUCH])
+    delivery = delivered(make(FakeDecoder({"decode": ValueError("then")}))).body["delivery"]
+    toy = FakeDecoder({"decode": [TOO_MUCH]})
     with Ingestor(plugins={"toy": toy}, storage=storage) as ingestor:
         assert ingestor.replay("test", delivery) == "failed"
     record = storage.delivery(delivery)
@@ -319,12 +268,12 @@ def test_replay_of_what_a_store_cannot_hold_fails_again(make: Any, storage: Comm
 
 def test_pruned_delivery_cannot_be_replayed(make: Any, storage: CommitStorage) -> None:
     """The raw body goes, the record and what it told stay."""
-    delivery = delivered(make(Toy())).body["delivery"]
+    delivery = delivered(make(FakeDecoder())).body["delivery"]
     assert prune(storage, 1) == 0
     later = storage.delivery(delivery)
     assert later is not None
     assert storage.prune_deliveries(later.received_at + timedelta(seconds=1)) == 1
-    with Ingestor(plugins={"toy": Toy()}, storage=storage) as ingestor:
+    with Ingestor(plugins={"toy": FakeDecoder()}, storage=storage) as ingestor:
         assert ingestor.replay("test", delivery) is None
         assert ingestor.replay("test", "no such id") is None
     assert [row["hash"] for row in storage.commits()] == [SHAS[0]]
@@ -342,7 +291,7 @@ def test_empty_secret_is_refused(storage: CommitStorage, secret: Any) -> None:
 
 def test_without_a_secret_everybody_may_deliver(make: Any, caplog: pytest.LogCaptureFixture) -> None:
     """That is allowed, and warned of."""
-    webhook = make(Toy())
+    webhook = make(FakeDecoder())
     assert "anybody who reaches this address may deliver" in caplog.text
     assert not webhook.is_proving
     assert outcome(delivered(webhook)) == (202, "stored")
@@ -350,7 +299,7 @@ def test_without_a_secret_everybody_may_deliver(make: Any, caplog: pytest.LogCap
 
 def test_secret_of_the_settings_is_the_default(make: Any) -> None:
     """An argument wins over it."""
-    toy = Toy()
+    toy = FakeDecoder()
     toy.secrets = (SECRET,)
     assert [outcome(delivered(make(toy), Proof=proof))[0] for proof in (SECRET, "other")] == [202, 401]
     assert [outcome(delivered(make(toy, secret="other"), Proof=proof))[0] for proof in (SECRET, "other")] == [401, 202]
@@ -370,7 +319,7 @@ def test_unknown_service_is_refused(storage: CommitStorage) -> None:
 
 def test_refusals_are_warned_of_once_a_minute(make: Any, caplog: pytest.LogCaptureFixture) -> None:
     """Whoever reaches the address cannot fill the log; and a wrong secret shows in it."""
-    webhook = make(Toy(), secret=SECRET)
+    webhook = make(FakeDecoder(), secret=SECRET)
     for _ in range(5):
         delivered(webhook, Proof="a-guess")
     assert caplog.text.count("was refused") == 1
@@ -379,7 +328,7 @@ def test_refusals_are_warned_of_once_a_minute(make: Any, caplog: pytest.LogCaptu
 
 def test_closed_webhook_can_be_started_again(tmp_path: Path) -> None:
     """An application whose lifespan runs twice, as in tests, goes on with its own store."""
-    webhook = open_webhook("test", database=tmp_path / "own.db", plugins={"toy": Toy()})
+    webhook = open_webhook("test", database=tmp_path / "own.db", plugins={"toy": FakeDecoder()})
     for number in range(2):
         with webhook:
             assert outcome(delivered(webhook, {"branch": f"b{number}"})) == (202, "stored")
@@ -388,174 +337,5 @@ def test_closed_webhook_can_be_started_again(tmp_path: Path) -> None:
 
 def test_secret_shows_nowhere(make: Any) -> None:
     """Neither in the receiver's text nor in the webhook's."""
-    webhook = make(Toy(), secret=SECRET)
+    webhook = make(FakeDecoder(), secret=SECRET)
     assert SECRET not in repr(webhook) + repr(webhook._receiver)
-
-
-# --- repairs in the background -------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shorten the waits three hundredfold."""
-    for name in ("GATHER_SECONDS", "LOOK_SECONDS", "FIRST_WAIT", "LONGEST_WAIT"):
-        monkeypatch.setattr(serving, name, getattr(serving, name) / 300)
-
-
-def wait_until(true: Callable[[], object], seconds: float = 5.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
-
-
-def kinds(storage: CommitStorage) -> list[tuple[str, str]]:
-    return [(run["kind"], run["status"]) for run in storage.runs(limit=100)]
-
-
-def test_delivery_is_repaired_within_five_seconds(make: Any, storage: CommitStorage) -> None:
-    """What was announced is fetched soon, with an artifact, and health says that this is on."""
-    toy = Toy()
-    toy.can_repair = True
-    webhook = make(toy)
-    assert webhook.health().body["repairs"] == "off"
-    with webhook:
-        assert webhook.health().body["repairs"] == "on"
-        delivered(webhook)
-        assert set(storage.stale_branches(REPOSITORY)) == {"main"}
-        wait_until(lambda: not storage.stale_branches(REPOSITORY))
-        wait_until(lambda: kinds(storage) == [("repair", "complete")])
-    assert Path(storage.runs()[0]["artifact"]).exists()
-
-
-@pytest.mark.usefixtures("quick")
-def test_what_an_earlier_process_left_is_repaired_at_start(make: Any, storage: CommitStorage) -> None:
-    """Nobody needs to deliver anything for that."""
-    storage.apply(a_batch(stale_branches={"main": Announced("pushed")}))
-    toy = Toy()
-    toy.can_repair = True
-    with make(toy):
-        wait_until(lambda: not storage.stale_branches(REPOSITORY))
-
-
-@pytest.mark.usefixtures("quick")
-def test_one_process_repairs_at_a_time(make: Any, storage: CommitStorage) -> None:
-    """While another one holds the lease nothing is asked; when it is given back, what is left is repaired."""
-    toy = Toy()
-    toy.can_repair = True
-    assert storage.lease("repairs of test", "somebody else", 60)
-    with make(toy) as webhook:
-        delivered(webhook)
-        time.sleep(0.3)
-        assert toy.source.requests == 0
-        storage.release("repairs of test", "somebody else")
-        wait_until(lambda: not storage.stale_branches(REPOSITORY))
-
-
-class Faulty:
-    """A source that fails in some way until it is mended."""
-
-    def __init__(self, fault: Callable[[], Iterator[Batch]]) -> None:
-        self.fault: Callable[[], Iterator[Batch]] | None = fault
-        self.asked: list[float] = []
-        self.requests = 0
-
-    def scan(self, request: Any, memory: Any) -> Iterator[Batch]:
-        self.asked.append(time.monotonic())
-        yield from self.fault() if self.fault is not None else _settled(request, memory)
-
-    def close(self) -> None:
-        pass
-
-
-def _raises() -> Iterator[Batch]:
-    raise SourceError("the service is down", kind="unreachable")
-    yield
-
-
-def _breaks() -> Iterator[Batch]:
-    raise RuntimeError("a mistake in the source")
-    yield
-
-
-def _leaves_something() -> Iterator[Batch]:
-    yield Batch(repository=REPOSITORY, scanned=Scanned(name=REPOSITORY.full_name, status="complete"))
-
-
-def _is_partial() -> Iterator[Batch]:
-    yield Batch(repository=REPOSITORY, scanned=Scanned(name=REPOSITORY.full_name, status="partial"))
-
-
-@pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("fault", [_raises, _breaks, _leaves_something, _is_partial])
-def test_repair_that_left_something_is_tried_again_ever_more_seldom(
-    make: Any, storage: CommitStorage, fault: Any
-) -> None:
-    """Waits grow while nothing gets better; deliveries are taken all the same; once it works all is repaired."""
-    toy = Toy()
-    toy.can_repair = True
-    toy.source = source = Faulty(fault)
-    with make(toy) as webhook:
-        delivered(webhook)
-        wait_until(lambda: len(source.asked) >= 4)
-        waits = [later - earlier for earlier, later in zip(source.asked, source.asked[1:], strict=False)]
-        assert waits[-1] > 1.5 * waits[-2]
-        assert outcome(delivered(webhook, {"branch": "other"})) == (202, "stored")
-        source.fault = None
-        wait_until(lambda: not storage.stale_branches(REPOSITORY), 10)
-
-
-@pytest.mark.usefixtures("quick")
-def test_close_ends_a_repair_between_two_batches(make: Any, storage: CommitStorage) -> None:
-    """The run is recorded as interrupted, and what is left stays marked for the next process."""
-    halfway, on = threading.Event(), threading.Event()
-
-    def slow() -> Iterator[Batch]:
-        yield a_batch(a_commit(SHAS[1]))
-        halfway.set()
-        on.wait(5)
-        yield a_batch(a_commit(SHAS[2]))
-        yield a_batch(a_commit(SHAS[3]))
-
-    toy = Toy()
-    toy.can_repair = True
-    toy.source = Faulty(slow)
-    webhook = make(toy)
-    webhook.start()
-    delivered(webhook)
-    assert halfway.wait(5)
-    closing_it = threading.Thread(target=webhook.close)
-    closing_it.start()
-    time.sleep(0.1)
-    on.set()
-    closing_it.join(5)
-    assert not closing_it.is_alive()
-    assert kinds(storage) == [("repair", "interrupted")]
-    assert set(storage.stale_branches(REPOSITORY)) == {"main"}
-    assert SHAS[3] not in {row["hash"] for row in storage.commits()}
-
-
-def test_without_credentials_nothing_is_repaired(make: Any, storage: CommitStorage) -> None:
-    """The marks stay for the next scan; the same when the caller wants no repairs."""
-    toy = Toy()
-    for webhook in (make(toy), make(toy, repair=False)):
-        toy.can_repair = True
-        with webhook:
-            delivered(webhook)
-            assert webhook.health().body["repairs"] == "off"
-    assert not any(thread.name == "releasecopilot-repairs" for thread in threading.enumerate())
-
-
-def test_old_bodies_are_pruned_at_start(make: Any, storage: CommitStorage) -> None:
-    """A month later the raw body goes; what it told and that it came stays."""
-    old, young = datetime.now(UTC) - timedelta(days=31), datetime.now(UTC) - timedelta(days=29)
-    for name, moment in (("old", old), ("young", young)):
-        record = DeliveryRecord(
-            id=name, service="test", received_at=moment, status="stored", body=b"{}", body_sha256=name, request_id=name
-        )
-        storage.deliver(record, [])
-    toy = Toy()
-    toy.can_repair = True
-    with make(toy):
-        wait_until(lambda: getattr(storage.delivery("old"), "body", b"") is None)
-    assert getattr(storage.delivery("young"), "body", None) == b"{}"

@@ -64,7 +64,7 @@ def show_delivery(delivery: str, raw: bool, as_json: bool, **where: str | None) 
     if raw:
         if record.body is None:
             raise UsageError(_pruned(delivery))
-        click.get_binary_stream("stdout").write(record.body)
+        click.echo(record.body, nl=False)
     elif as_json:
         click.echo(json.dumps({**_plain(record), "body": _body(record)}, indent=2, ensure_ascii=False))
     else:

@@ -4,13 +4,15 @@
 * `WebhookContract`: the same for what answers webhooks over HTTP, with a `DeliveryKit` that makes a service's deliveries;
   `mangled` draws bodies with something wrong in them.
 * `strategies`: hypothesis strategies for commits, sightings and batches.
-* `FakeSource`: a source that yields the batches it was given; `FakeHistory`: a history in memory for `BranchWalker`.
+* `FakeSource`: a source that yields the batches it was given; `FakeHistory`: a history in memory for `BranchWalker`;
+  `FakeDecoder`: a webhook decoder with the answers that it was given.
 
 Needs `releasecopilot-core[testing]`.
 """
 
 from __future__ import annotations
 
+from .decoders import FakeDecoder
 from .fakes import FakeHistory, FakeSource
 from .mangling import mangled
 from .sinks import SinkContract
@@ -20,6 +22,7 @@ from .webhooks import WebhookContract
 
 __all__ = [
     "DeliveryKit",
+    "FakeDecoder",
     "FakeHistory",
     "FakeSource",
     "Served",

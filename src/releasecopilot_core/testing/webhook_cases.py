@@ -18,21 +18,14 @@ class DeliveryKit(Protocol):
     return.
     """
 
-    @property
-    def SERVICE(self) -> str:  # noqa: N802
-        """The service's name."""
-
-    @property
-    def PUSH(self) -> str:  # noqa: N802
-        """The event of a push."""
-
-    @property
-    def UNUSED_EVENT(self) -> str:  # noqa: N802
-        """An event that the service sends and nobody here uses."""
-
-    @property
-    def PULL_REQUEST_EVENTS(self) -> Sequence[str]:  # noqa: N802
-        """The events of a pull request's life."""
+    #: The service's name.
+    SERVICE: str
+    #: The event of a push.
+    PUSH: str
+    #: An event that the service sends and nobody here uses.
+    UNUSED_EVENT: str
+    #: The events of a pull request's life: created, updated, merged, declined.
+    PULL_REQUEST_EVENTS: Sequence[str]
 
     def headers(self, event: str | None, *, request_id: str | None = None, **proofs: str) -> dict[str, str]:
         """Return the headers of a delivery without proof; without `event` they do not tell it."""

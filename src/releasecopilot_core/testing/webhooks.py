@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import socket
@@ -47,10 +48,9 @@ def send(
     connection = http.client.HTTPConnection(urlsplit(served.url).netloc, timeout=PATIENCE)
     try:
         data = [body[n : n + 10_000] for n in range(0, len(body), 10_000)] if chunked and body is not None else body
-        try:
+        # It may be answered, and closed, before all is sent.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             connection.request(method, path or served.path, data, dict(headers or {}), encode_chunked=chunked)
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # it was answered before all was sent
         response = connection.getresponse()
         text = response.read()
         found = {name.lower(): value for name, value in response.getheaders()}

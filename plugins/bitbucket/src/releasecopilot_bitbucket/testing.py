@@ -14,6 +14,10 @@ from typing import Any
 from .webhooks import signature_of
 
 __all__ = [
+    "PULL_REQUEST_EVENTS",
+    "PUSH",
+    "SERVICE",
+    "UNUSED_EVENT",
     "branch",
     "commit",
     "created",
@@ -34,7 +38,12 @@ __all__ = [
 SERVICE = "bitbucket"
 PUSH = "repo:push"
 UNUSED_EVENT = "repo:commit_status_created"
-PULL_REQUEST_EVENTS = ("pullrequest:created", "pullrequest:updated", "pullrequest:fulfilled", "pullrequest:rejected")
+PULL_REQUEST_EVENTS: Sequence[str] = (
+    "pullrequest:created",
+    "pullrequest:updated",
+    "pullrequest:fulfilled",
+    "pullrequest:rejected",
+)
 
 _STATES = {"pullrequest:fulfilled": "MERGED", "pullrequest:rejected": "DECLINED"}
 _WHEN = "2026-11-23T17:00:00"

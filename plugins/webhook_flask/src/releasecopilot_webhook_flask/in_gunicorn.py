@@ -18,7 +18,7 @@ def serve(serving: Serving, listener: socket.socket) -> None:
     _Application(serving, listener).run()
 
 
-class _Application(BaseApplication):  # type: ignore[misc]
+class _Application(BaseApplication):
     """Configures gunicorn from here, and not from its files or variables."""
 
     def __init__(self, serving: Serving, listener: socket.socket) -> None:
@@ -58,7 +58,7 @@ def _close(_: Any, worker: Any) -> None:
         webhook.close()
 
 
-class _Logger(Logger):  # type: ignore[misc]
+class _Logger(Logger):
     """Leaves it to the handlers of `rc serve` where messages go."""
 
     def setup(self, cfg: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 
-import waitress
+from waitress.server import create_server
 
 from releasecopilot_core import Serving
 
@@ -22,4 +22,4 @@ def serve(serving: Serving, listener: socket.socket) -> None:
         app = application(webhook, serving.path)
         # Its own limit comes far above ours, which answers in JSON.
         limit = webhook.body_limit + (1 << 20)
-        waitress.create_server(app, sockets=[listener], threads=THREADS, max_request_body_size=limit, ident=None).run()
+        create_server(app, sockets=[listener], threads=THREADS, max_request_body_size=limit, ident=None).run()
