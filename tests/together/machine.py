@@ -61,12 +61,11 @@ def _lines(texts: Iterable[str]) -> bytes:
 
 
 @contextlib.contextmanager
-def receiving(workspace: Workspace) -> Iterator[str]:
+def receiving(workspace: Workspace, *, repair: bool = False) -> Iterator[str]:
     """Take deliveries in a real Flask application; gives its address."""
     app = Flask("receiver")
-    settings = {"bitbucket": {"workspace": "acme"}}
-    database = workspace.folder / "commits.db"
-    webhook = register_bitbucket_webhook(app, database=database, secret=SECRET, settings=settings)
+    webhook = register_bitbucket_webhook(app, secret=SECRET, settings=workspace.settings(), repair=repair)
+    webhook.start()
     server = create_server(app, host="127.0.0.1", port=0)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -76,6 +75,21 @@ def receiving(workspace: Workspace) -> Iterator[str]:
         server.close()
         webhook.close()
         thread.join(5)
+
+
+def subscribe(workspace: Workspace, url: str) -> None:
+    """Have the sandbox deliver all events of the workspace to an address."""
+    events = [
+        "repo:push",
+        "pullrequest:created",
+        "pullrequest:updated",
+        "pullrequest:fulfilled",
+        "pullrequest:rejected",
+    ]
+    hook = {"description": "test", "url": url, "active": True, "secret": SECRET, "events": events}
+    address = f"{workspace.sandbox.url}/workspaces/acme/hooks"
+    answer = httpx.post(address, json=hook, auth=("bot@acme.example", "s3cret-token"))
+    assert answer.status_code == 201, answer.text
 
 
 class WorkspaceMachine(RuleBasedStateMachine):
@@ -98,15 +112,7 @@ class WorkspaceMachine(RuleBasedStateMachine):
         """Start with one repository, with or without webhooks."""
         self._add("api").commit("main", "base", hours_ago=2)
         if hooked:
-            url = self._stack.enter_context(receiving(self.workspace))
-            events = ["repo:push", "pullrequest:created", "pullrequest:updated", "pullrequest:fulfilled"]
-            hook = {"description": "test", "url": url, "active": True, "secret": SECRET, "events": events}
-            answer = httpx.post(
-                f"{self.workspace.sandbox.url}/workspaces/acme/hooks",
-                json=hook,
-                auth=("bot@acme.example", "s3cret-token"),
-            )
-            assert answer.status_code == 201, answer.text
+            subscribe(self.workspace, self._stack.enter_context(receiving(self.workspace)))
 
     def teardown(self) -> None:
         """Hold the whole database to git once more, then clean up."""

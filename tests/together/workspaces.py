@@ -23,9 +23,9 @@ class GitRepository:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._count = 0
-        subprocess.run(
-            ["git", "init", "-q", "--bare", "--initial-branch=main", str(path)], check=True, env=_ENVIRONMENT
-        )
+        if not path.exists():
+            command = ["git", "init", "-q", "--bare", "--initial-branch=main", str(path)]
+            subprocess.run(command, check=True, env=_ENVIRONMENT)
 
     def git(self, *arguments: str, given: bytes | None = None) -> str:
         command = ["git", f"--git-dir={self.path}", *arguments]
@@ -124,6 +124,10 @@ class Workspace:
         self.sandbox = Sandbox(self.repositories, users={"bot@acme.example": "s3cret-token"})
 
     def add(self, slug: str) -> GitRepository:
+        return GitRepository(self.repositories / f"{slug}.git")
+
+    def workspace_repository(self, slug: str) -> GitRepository:
+        """Return a repository that was added before."""
         return GitRepository(self.repositories / f"{slug}.git")
 
     def settings(self, **bitbucket: Any) -> Settings:

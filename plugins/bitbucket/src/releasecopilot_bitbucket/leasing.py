@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 
 import attrs
 
 from releasecopilot_core import Batch, Memory, Problem, Repository, Scanned
+from releasecopilot_core.errors import StoreError
 
 #: Seconds after which a lease ends whose holder is gone without a trace (a machine that was switched off).
 LEASE_SECONDS = 120.0
@@ -38,7 +40,9 @@ class Held:
                     self.memory.lease(name, self.holder, LEASE_SECONDS)
                     prolonged = time.monotonic()
         finally:
-            self.memory.release(name, self.holder)
+            # When the scan was stopped the store may be closed by now; the lease of a dead process is taken over.
+            with contextlib.suppress(StoreError):
+                self.memory.release(name, self.holder)
 
     def _busy(self) -> Batch:
         name = self.repository.full_name

@@ -83,9 +83,7 @@ class PullRequestVisit:
     def _is_news(self, request: PullRequest, known: Mapping[int, datetime | None]) -> bool:
         if request.id not in known or request.updated_on is None:
             return True
-        updated = request.updated_on.replace(microsecond=0)
-        # In the very second of the mark there may have been one more update after it was read.
-        return known[request.id] != updated or updated == self.since
+        return known[request.id] != request.updated_on
 
     def _fetched(self, request: PullRequest, stale: Mapping[int, Stale]) -> Iterator[Batch]:
         """Yield one batch with the pull request and all its commits: it is stored with them or not at all."""

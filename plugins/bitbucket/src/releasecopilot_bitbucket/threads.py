@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
 
@@ -61,12 +62,14 @@ def _work(waiting: queue.Queue[Callable[[], Iterator[T]]], handed: queue.Queue[_
                 job = waiting.get_nowait()
             except queue.Empty:
                 break
-            for value in job():
-                item = _Item(value)
-                handed.put(item)
-                while not item.done.wait(_POLL_SECONDS):
-                    if stop.is_set():
-                        return
+            # Closed here and now, in its own thread: what it holds is given back before this thread ends.
+            with contextlib.closing(cast(Any, job())) as values:
+                for value in values:
+                    item = _Item(value)
+                    handed.put(item)
+                    while not item.done.wait(_POLL_SECONDS):
+                        if stop.is_set():
+                            return
         handed.put(_Item(_END))
     except BaseException as error:  # whatever it is, the consumer must hear of it
         handed.put(_Item(error=error))

@@ -26,6 +26,12 @@ def moment(text: str | None) -> datetime | None:
     return None if text is None else datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
 
 
+def exact(text: str | None, micros: int) -> datetime | None:
+    """Return a time with the microseconds that are stored beside it."""
+    found = moment(text)
+    return None if found is None else found.replace(microsecond=micros)
+
+
 # --- memory --------------------------------------------------------------------------------------------------
 
 

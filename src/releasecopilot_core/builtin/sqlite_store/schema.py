@@ -238,6 +238,7 @@ CREATE TABLE budgets (
     requests INTEGER NOT NULL,
     PRIMARY KEY (account, minute)
 ) WITHOUT ROWID;
+ALTER TABLE pull_requests ADD COLUMN updated_micros INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE repositories ADD COLUMN pull_requests_to TEXT
 """
 

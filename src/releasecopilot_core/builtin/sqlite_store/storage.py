@@ -135,8 +135,8 @@ class CommitStorage:
 
     def pull_request_updates(self, repository: Repository) -> Mapping[int, datetime | None]:
         """Return number -> when it was last updated, for all pull requests that are stored."""
-        sql = "SELECT id, updated_on FROM pull_requests WHERE repository_id = ? ORDER BY id"
-        return {number: reading.moment(updated) for number, updated in self._of(repository, sql)}
+        sql = "SELECT id, updated_on, updated_micros FROM pull_requests WHERE repository_id = ? ORDER BY id"
+        return {number: reading.exact(updated, micros) for number, updated, micros in self._of(repository, sql)}
 
     def pull_request_commits(self, repository: Repository, number: int) -> Sequence[str]:
         """Return the shas of the commits that were seen in a pull request, in order."""

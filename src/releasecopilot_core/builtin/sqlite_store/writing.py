@@ -41,11 +41,14 @@ ON CONFLICT (sha, repository_id, branch, via) DO UPDATE SET own = max(own, exclu
     first_seen_at = min(first_seen_at, excluded.first_seen_at), last_seen_at = max(last_seen_at, excluded.last_seen_at)
 """
 
-_PR_COLUMNS = ("title", "state", "author", "source_branch", "destination_branch", "merge_commit", "updated_on")
+_PR_TEXTS = ("title", "state", "author", "source_branch", "destination_branch", "merge_commit")
+_PR_COLUMNS = (*_PR_TEXTS, "updated_on", "updated_micros")
 # Unknown is less than empty: of two that were updated at the same moment the bytewise greater wins, whole.
-_PR_RANK = ", ".join(f"{{0}}.{c} IS NOT NULL, coalesce({{0}}.{c}, '')" for c in ("updated_on", *_PR_COLUMNS[:-1]))
+_PR_RANK = ", ".join(
+    f"{{0}}.{c} IS NOT NULL, coalesce({{0}}.{c}, '')" for c in ("updated_on", "updated_micros", *_PR_TEXTS)
+)
 UPSERT_PULL_REQUEST = f"""
-INSERT INTO pull_requests (repository_id, id, {", ".join(_PR_COLUMNS)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO pull_requests (repository_id, id, {", ".join(_PR_COLUMNS)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (repository_id, id) DO UPDATE SET {", ".join(f"{c} = excluded.{c}" for c in _PR_COLUMNS)}
 WHERE ({_PR_RANK.format("excluded")}) > ({_PR_RANK.format("pull_requests")})
 """
@@ -225,7 +228,7 @@ def _write_pull_requests(db: sqlite3.Connection, repository_id: int, requests: I
         UPSERT_PULL_REQUEST,
         [
             (repository_id, p.id, p.title, p.state, p.author, p.source_branch, p.destination_branch, p.merge_commit,
-             stamp(p.updated_on))
+             stamp(p.updated_on), p.updated_on.microsecond if p.updated_on else 0)
             for p in requests
         ],
     )  # fmt: skip
