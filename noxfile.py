@@ -12,6 +12,7 @@ DISTRIBUTIONS = (
     ".",
     "plugins/bitbucket",
     "plugins/bitbucket_sandbox",
+    "plugins/git",
     "plugins/runbook_compat",
     "plugins/webhook_fastapi",
     "plugins/webhook_flask",

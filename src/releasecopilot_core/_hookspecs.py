@@ -26,7 +26,11 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec
 def rc_sources(settings: Settings) -> Mapping[str, Callable[[Settings], Source]]:  # type: ignore[empty-body]
-    """Return source name -> a function that opens it; its docstring is the help of `rc ingest NAME-scan`."""
+    """Return source name -> a function that opens it; its docstring is the help of `rc ingest NAME-scan`.
+
+    It may have attributes: `argument` (such as `"PATH-OR-URL"`) lets repositories be named behind the command, without a
+    flag, and `needs_settings = False` lets it run without a settings file.
+    """
 
 
 @hookspec

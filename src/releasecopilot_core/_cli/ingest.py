@@ -36,7 +36,7 @@ class SourcesGroup(click.Group):
         found = _Found.now()
         name, scan = cmd_name.removesuffix(_SCAN), cmd_name.endswith(_SCAN)
         if scan and name in found.sources:
-            return scan_command(name, inspect.getdoc(found.sources[name]) or f"Scan {name}.")
+            return scan_command(name, found.sources[name])
         name = cmd_name.removesuffix(_REPAIR)
         return repair_command(name) if cmd_name.endswith(_REPAIR) and name in found.repairable else None
 
@@ -78,11 +78,17 @@ def ingest() -> None:
     """Scan a source for commits, into the database and an artifact."""
 
 
-def scan_command(source: str, text: str) -> click.Command:
-    """Return the command that scans one source."""
+def scan_command(source: str, opener: Callable[..., Any]) -> click.Command:
+    """Return the command that scans one source.
 
-    def scan(**options: Any) -> None:
-        _scan(source, **options)
+    The opener's docstring is its help. Its attributes `argument` and `needs_settings` are explained at `rc_sources`.
+    """
+    text = inspect.getdoc(opener) or f"Scan {source}."
+    needs_settings = bool(getattr(opener, "needs_settings", True))
+
+    def scan(names: tuple[str, ...] = (), **options: Any) -> None:
+        options["repos"] = (*names, *options["repos"])
+        _scan(source, needs_settings=needs_settings, **options)
 
     # The list of commands would cut the help at the terminal's width; its first paragraph is short and whole.
     first = " ".join(text.partition("\n\n")[0].split())
@@ -99,6 +105,8 @@ def scan_command(source: str, text: str) -> click.Command:
         *_HOW,
         click.option("--strict", is_flag=True, help="Refuse to start when a plugin failed to load."),
     ]
+    if argument := getattr(opener, "argument", None):
+        options.append(click.argument("names", nargs=-1, metavar=f"[{argument}]..."))
     for option in options:
         command = option(command)
     return command
@@ -126,7 +134,15 @@ def repair_command(source: str) -> click.Command:
     return command
 
 
-def _scan(source: str, *, config: str | None, database: str | None, artifact_dir: str | None, **options: Any) -> None:
+def _scan(
+    source: str,
+    *,
+    needs_settings: bool,
+    config: str | None,
+    database: str | None,
+    artifact_dir: str | None,
+    **options: Any,
+) -> None:
     from .opening import opened
 
     request = {
@@ -136,7 +152,7 @@ def _scan(source: str, *, config: str | None, database: str | None, artifact_dir
         "full": options["full"],
         "files": options["files"],
     }
-    with opened(config, database=database, artifacts=artifact_dir) as ingestor:
+    with opened(config, database=database, artifacts=artifact_dir, needs_settings=needs_settings) as ingestor:
         if options["dry_run"]:
             _print_plan(ingestor.plan(source, **request), as_json=options["as_json"])
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,12 +11,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from releasecopilot_core import Ingestor
+    from releasecopilot_core import Ingestor, Settings
 
 
 @contextmanager
-def opened(config: str | None, *, database: str | None = None, artifacts: str | None = None) -> Iterator[Ingestor]:
+def opened(
+    config: str | None, *, database: str | None = None, artifacts: str | None = None, needs_settings: bool = True
+) -> Iterator[Ingestor]:
     """Open an ingestor by its settings; without a settings file, `--database` alone is enough for a question.
+
+    With `needs_settings` false the file may be absent, as for a source that works without.
 
     Raises:
         SettingsError: the settings are wrong, or there are none and no database was named.
@@ -23,8 +28,11 @@ def opened(config: str | None, *, database: str | None = None, artifacts: str | 
     from releasecopilot_core import Ingestor, Settings
 
     with _warnings_told():
-        missing = config is None and database is not None and not _has_default()
-        settings = Settings() if missing else Settings.load(config)
+        missing = config is None and not _has_default()
+        if missing and not needs_settings:
+            settings = _of_environment()
+        else:
+            settings = Settings() if missing and database is not None else Settings.load(config)
         with Ingestor(settings, database=database, artifacts=artifacts) as ingestor:
             yield ingestor
 
@@ -33,6 +41,17 @@ def _has_default() -> bool:
     from releasecopilot_core._settings import DEFAULT_PATH
 
     return DEFAULT_PATH.exists()
+
+
+def _of_environment() -> Settings:
+    """Return what environment variables set; without a file that may be nothing at all, which `load` refuses."""
+    from releasecopilot_core import Settings
+    from releasecopilot_core.errors import SettingsError
+
+    try:
+        return Settings.load()
+    except SettingsError:
+        return Settings.load(os.devnull)
 
 
 @contextmanager
