@@ -10,6 +10,7 @@ import secrets as random
 import socket
 import threading
 import time
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
@@ -332,12 +333,14 @@ class Serving:
         return decoder
 
     def open(self) -> Webhook:
-        """Open the webhook in the process that serves; it is not started yet.
+        """Open the webhook in a process that does nothing but serve it; it is not started yet.
 
         Raises:
             UsageError: the settings are wrong, or there is no secret and it is not `insecure`.
             StoreError: the store cannot be opened.
         """
+        # `rc serve` has told what plugins warn of; each worker, and each repair in it, would again.
+        warnings.simplefilter("ignore", UserWarning)
         self.check()
         return open_webhook(self.service, settings=self.settings(), database=self.database)
 

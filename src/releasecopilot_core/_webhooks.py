@@ -210,7 +210,10 @@ def _label(value: object, length: int = 200) -> str | None:
     """Return a text as it can be stored and shown in one line, `None` for anything else."""
     if not isinstance(value, str):
         return None
-    return "".join(character if character.isprintable() else "\ufffd" for character in value[:length])
+    text = value[:length]
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
 
 
 def decoded(decoder: WebhookDecoder, delivery: Delivery) -> tuple[DeliveryStatus, str | None, Sequence[Batch]]:

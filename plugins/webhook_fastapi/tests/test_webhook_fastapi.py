@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import re
 import socket
 import sqlite3
 import subprocess
@@ -15,6 +16,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 from urllib.parse import urlsplit
 
 import pytest
@@ -225,3 +227,16 @@ REPAIRING = {
 def repairers() -> int:
     """Return how many threads repair."""
     return sum(thread.name == "releasecopilot-repairs" for thread in threading.enumerate())
+
+
+def test_examples_of_the_page_run(serving: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the README shows takes deliveries at both addresses."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BITBUCKET_WEBHOOK_SECRET", SECRETS[0])
+    page = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    for block in re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
+        exec(block, names)
+    with names["storage"], serving(names["app"]) as url:
+        assert deliver(url) == (202, {"status": "stored", "delivery": ANY})
+        assert deliver(url, "/internal/hooks")[0] == 401

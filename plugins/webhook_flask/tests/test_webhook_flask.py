@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 from urllib.parse import urlsplit
 
 import pytest
@@ -261,3 +262,16 @@ def test_names_are_resolved_when_they_are_used() -> None:
     ]
     with pytest.raises(AttributeError, match="register_gitbucket_webhook"):
         _ = releasecopilot_webhook_flask.register_gitbucket_webhook
+
+
+def test_examples_of_the_page_run(serving: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the README shows takes deliveries at both addresses."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BITBUCKET_WEBHOOK_SECRET", SECRETS[0])
+    page = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {"__name__": "example"}
+    for block in re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
+        exec(block, names)
+    with names["storage"], serving(names["app"]) as url:
+        assert deliver(url) == (202, {"status": "stored", "delivery": ANY})
+        assert deliver(url, "/internal/hooks")[0] == 401
