@@ -150,10 +150,10 @@ def place(request: Any, repository: Repository) -> object:
 
 def test_first_contact_stops_behind_the_window(scanner: Scanner, repository: Repository, place: object) -> None:
     """As with any source: two further pages, then the older history waits for --full."""
-    repository.line(3_000)
-    window = Window(NOW + timedelta(minutes=2_995), NOW + timedelta(days=9))
+    repository.line(4_500)
+    window = Window(NOW + timedelta(minutes=4_495), NOW + timedelta(days=9))
     batches = scanner.scan(place, window=window)
-    assert sum(batch.listed for batch in batches) == 1_500
+    assert sum(batch.listed for batch in batches) == 3_000
     (walk,) = scanner.store.walks(scanner.known())
     assert walk.bounded
     scanner.scan(place, window=window, full=True)
@@ -221,11 +221,11 @@ def test_many_branches_that_stand_still_are_not_walked(scanner: Scanner, reposit
 
 def test_files_that_were_left_out_are_read_later(scanner: Scanner, repository: Repository, place: object) -> None:
     """`none` leaves them owed; the next scan reads them, many at a time, though nothing has moved."""
-    repository.line(1_100)
+    repository.line(2_200)
     scanner.scan(place, files="none")
-    assert scanner.store.owed_count(scanner.known()) == 1_100
+    assert scanner.store.owed_count(scanner.known()) == 2_200
     batches = scanner.scan(place)
-    assert [len(batch.commits) for batch in batches if batch.commits] == [500, 500, 100]
+    assert [len(batch.commits) for batch in batches if batch.commits] == [1_000, 1_000, 200]
     assert_equal_to_git(scanner, repository)
 
 
@@ -277,11 +277,11 @@ def test_shallow_checkout_is_partial_until_it_is_whole(
 
 def test_shallow_checkout_may_be_deep_enough(scanner: Scanner, repository: Repository, tmp_path: Path) -> None:
     """When the window ends before the clone does, nothing is missing."""
-    repository.line(4_000)
+    repository.line(4_500)
     subprocess.run(
-        ["git", "clone", "-q", "--depth=3000", repository.path.as_uri(), str(tmp_path / "clone")], check=True
+        ["git", "clone", "-q", "--depth=4000", repository.path.as_uri(), str(tmp_path / "clone")], check=True
     )
-    window = Window(NOW + timedelta(minutes=3_995), NOW + timedelta(days=9))
+    window = Window(NOW + timedelta(minutes=4_495), NOW + timedelta(days=9))
     assert statuses(scanner.scan(tmp_path / "clone", window=window)) == ["complete"]
 
 

@@ -16,7 +16,7 @@ from .log import CutOff, Detail, commits_of
 from .running import Git, GitError
 
 #: One page is one transaction of the store: a few large ones are faster, and a crash costs at most one.
-PAGE_LENGTH = 500
+PAGE_LENGTH = 1_000
 
 
 class IncompleteHistory(SourceError):
