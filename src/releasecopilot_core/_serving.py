@@ -277,7 +277,7 @@ class Repairer:
 
 @attrs.frozen(kw_only=True)
 class Serving:
-    """What a process that serves one service's webhook must know to open it; none of it is secret.
+    """What a process that serves one service's webhook must know to open it; no secret of the settings is in it.
 
     `rc serve` makes it, `export` and `from_environment` carry it to worker processes. `config` is a settings file (by
     default `config/settings.yaml`, which may be absent when a `database` is named), `logging` a `logging.config`

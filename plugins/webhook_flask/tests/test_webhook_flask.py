@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,7 @@ def in_gunicorn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         try:
             while not (found := re.search(r"Listening at: (http://\S+)", log.read_text())):
                 assert process.poll() is None, log.read_text()
+                time.sleep(0.02)
             with CommitStorage(folder / "commits.db") as seen:
                 yield Served(url=found[1], path="/webhooks/bitbucket", secrets=SECRETS, body_limit=LIMIT, store=seen)
         finally:

@@ -82,7 +82,7 @@ def webhook_command(service: str) -> click.Command:
     """
     command = click.command(service + _SUFFIX, help=text, short_help=first)(serve_webhook)
     options = [
-        click.option("--with", "framework", metavar="NAME", help="fastapi or flask.  [default: what is installed]"),
+        click.option("--with", "framework", metavar="NAME", help="fastapi or flask.  [default: fastapi, if installed]"),
         click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on."),
         click.option(
             "--port", default=8080, type=click.IntRange(0, 65535), show_default=True, help="Port; 0: any that is free."
@@ -120,7 +120,7 @@ def _serve(service: str, *, framework: str | None, path: str | None, **options: 
         serving.export()
         _announce(serving, listener, name, repairs=decoder.can_repair, proofs=bool(decoder.secrets))
         for line in told:
-            click.echo(f"rc: {line}", err=True)
+            _tell(line)
         _run(server, serving, listener)
 
 
@@ -162,8 +162,15 @@ def _announce(serving: Serving, listener: socket.socket, name: str, *, repairs: 
     demanded = "each must prove that it knows the secret" if proofs else "ANYBODY MAY DELIVER (--insecure)"
     repaired = "what they lack is repaired in the background" if repairs else "what they lack is left to the next scan"
     line = f"Taking {serving.service} deliveries at {place} ({name}{many}); {demanded}; {repaired}. Ctrl-C ends."
-    click.echo(f"rc: {line}", err=True)
+    _tell(line)
     logging.getLogger("releasecopilot_core").info(line)
+
+
+def _tell(line: str) -> None:
+    from .pipes import reader_may_leave
+
+    with reader_may_leave():
+        click.echo(f"rc: {line}", err=True)
 
 
 def _run(server: Any, serving: Serving, listener: socket.socket) -> None:
