@@ -23,7 +23,7 @@ AIM = 40
 
 def measure() -> list[Result]:
     """Return a row for the main branch alone and one for all branches."""
-    name = f"first contact, {COMMITS:,} commits, {RECENT} in the window"
+    name = f"{COMMITS:,} commits, {RECENT} in the window"
     rows = []
     for what, branches, side in (("main branch", (), 0), (f"{1 + SIDE_BRANCHES} branches", ("*",), SIDE_BRANCHES)):
         counted = _first_contact(side, *branches)
