@@ -325,7 +325,18 @@ def test_command_check_finds_mistakes() -> None:
 def test_flags_in_text_exist(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A flag that the text names in code is one of some command."""
     monkeypatch.chdir(tmp_path)
-    paths = [["init"], ["ingest", "bitbucket-scan"], ["runs", "list"], ["rekey"], ["stories"], ["commits"], ["plugins"]]
+    paths = [
+        *(
+            ["init"],
+            ["ingest", "bitbucket-scan"],
+            ["ingest", "bitbucket-repair"],
+            ["runs", "list"],
+            ["rekey"],
+            ["doctor"],
+        ),
+        *(["stories"], ["commits"], ["plugins"], ["serve", "bitbucket-webhook"], ["deliveries", "list"]),
+        *(["deliveries", "show"], ["deliveries", "replay"], ["deliveries", "prune"], ["ingest", "git-scan"]),
+    ]
     known = "".join(CliRunner().invoke(rc, [*path, "--help"]).output for path in paths)
     text = re.sub(r"^```.*?^```$", "", read(page), flags=re.MULTILINE | re.DOTALL)
     flags = {flag for code in re.findall(r"`([^`\n]+)`", text) for flag in re.findall(r"(?<!\S)--[a-z][a-z-]+", code)}

@@ -18,6 +18,7 @@ from cattrs.errors import (
 
 T = TypeVar("T")
 
+_UNKNOWN = "unknown key"
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -155,7 +156,8 @@ def structure(value: Any, kind: type[T], *, path: str, converter: cattrs.Convert
     try:
         return (converter or make_converter()).structure(value, kind)
     except ClassValidationError as error:
-        return list(_faults(error, path))
+        # A required key that is misspelt is missing, too: its spelling is what to mend.
+        return sorted(_faults(error, path), key=lambda fault: not fault.message.startswith(_UNKNOWN))
 
 
 def _faults(error: BaseException, path: str) -> list[Fault]:
@@ -175,7 +177,7 @@ def _faults(error: BaseException, path: str) -> list[Fault]:
 
 def _extra_keys(error: ForbiddenExtraKeysError, path: str) -> list[Fault]:
     known = [field.name for field in attrs.fields(error.cl)]
-    return [Fault(f"{path}.{key}", f"unknown key{did_you_mean(str(key), known)}") for key in sorted(error.extra_fields)]
+    return [Fault(f"{path}.{key}", f"{_UNKNOWN}{did_you_mean(str(key), known)}") for key in sorted(error.extra_fields)]
 
 
 def _one_line(error: BaseException) -> str:

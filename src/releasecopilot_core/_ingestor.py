@@ -226,8 +226,10 @@ class Ingestor:
     ) -> Run:
         # The source first: when its settings are wrong, no database and no folder is made.
         with contextlib.closing(self._open(source)) as opened:
-            sink = self._sink(source)
-            store = self.store(source)
+            # A database that is wrong is refused before a folder is made; one that is missing is made last.
+            with contextlib.suppress(MissingDatabaseError):
+                self.store(source, create=False)
+            sink, store = self._sink(source), self.store(source)
             run = Run(
                 run_id=run_id or new_run_id(),
                 kind=kind,

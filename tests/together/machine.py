@@ -34,19 +34,20 @@ SECRET = "s3cret-webhook"
 BRANCHES = ("main", "release/1", "feature/RC-9", "bugfix/rc-4")
 SLUGS = ("api", "web", "tools")
 WINDOWS = (1.0, 4.0, 100.0)
-#: A process that scans and is killed at the n-th SQL statement that it executes.
+#: A process that scans and is killed at a statement of its n-th transaction.
 KILLED_BY_SQL = """
 import os, signal, sys
 from releasecopilot_core import Ingestor
 with Ingestor.from_settings(sys.argv[1]) as ingestor:
-    left = int(sys.argv[2])
-    def count(_):
-        global left
-        left -= 1
-        if left <= 0:
+    transactions, statements = int(sys.argv[2]), int(sys.argv[3])
+    def count(sql):
+        global transactions, statements
+        transactions -= sql.startswith("BEGIN")
+        statements -= transactions <= 0
+        if statements <= 0:
             os.kill(os.getpid(), signal.SIGKILL)
     ingestor.store("bitbucket")._connection.db.conn.set_trace_callback(count)
-    ingestor.scan("bitbucket", hours=float(sys.argv[3]))
+    ingestor.scan("bitbucket", hours=float(sys.argv[4]))
 """
 FAULTS = (
     ("status", "503:2"), ("reset", "2"), ("truncate", "2"), ("bad-json", "1"), ("rate-limit", "6"), ("ctx-expiry", "1"),
@@ -102,6 +103,7 @@ class WorkspaceMachine(RuleBasedStateMachine):
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
         self.workspace = Workspace(folder)
         self.workspace.sandbox.start()
+        self._switch_off_faults()
         self._stack.callback(self.workspace.sandbox.stop)
         self.repositories: dict[str, GitRepository] = {}
         self.ever: set[str] = set()
@@ -228,7 +230,7 @@ class WorkspaceMachine(RuleBasedStateMachine):
     @rule()
     def mend(self) -> None:
         """Switch all faults off."""
-        self.workspace.sandbox.clear_faults()
+        self._switch_off_faults()
 
     # --- us --------------------------------------------------------------------------------------------------
 
@@ -251,16 +253,17 @@ class WorkspaceMachine(RuleBasedStateMachine):
         with Ingestor(self.workspace.settings(retry_seconds=1)) as ingestor:
             assert ingestor.repair("bitbucket").status in ("complete", "partial", "failed")
 
-    @rule(answers=st.integers(1, 25), hours=st.sampled_from(WINDOWS))
-    def kill_at_answer(self, answers: int, hours: float) -> None:
-        """SIGKILL a real scan after the n-th HTTP answer."""
-        self._remember()
+    @rule(data=st.data(), kind=st.sampled_from(["commits", "commits", "diffstat", "any"]), answers=st.integers(1, 6))
+    def kill_at_answer(self, data: st.DataObject, kind: str, answers: int) -> None:
+        """SIGKILL a real scan after the n-th HTTP answer of a kind, in the middle of a walk more often than not."""
+        self._push_a_lot(data)
         left = [answers]
-        config = self._settings_file()
-        with self._process([RC, "ingest", "bitbucket-scan", "--config", config, "--hours", str(hours)]) as process:
+        hours = data.draw(st.sampled_from(WINDOWS))
+        command = [RC, "ingest", "bitbucket-scan", "--config", self._settings_file(), "--hours", str(hours)]
+        with self._process(command) as process:
 
-            def count(_: object) -> None:
-                left[0] -= 1
+            def count(served: Any) -> None:
+                left[0] -= kind in ("any", served.kind)
                 if left[0] == 0:
                     process.send_signal(signal.SIGKILL)
 
@@ -268,19 +271,27 @@ class WorkspaceMachine(RuleBasedStateMachine):
             process.wait(60)
         self.workspace.sandbox.on_request(None)
 
-    @rule(statements=st.integers(1, 120), hours=st.sampled_from(WINDOWS))
-    def kill_at_statement(self, statements: int, hours: float) -> None:
-        """SIGKILL a real scan at the n-th SQL statement."""
-        self._remember()
-        code = [sys.executable, "-c", KILLED_BY_SQL, self._settings_file(), str(statements), str(hours)]
-        with self._process(code) as process:
+    @rule(data=st.data(), transactions=st.integers(2, 14), statements=st.integers(1, 12))
+    def kill_at_statement(self, data: st.DataObject, transactions: int, statements: int) -> None:
+        """SIGKILL a real scan at a statement of its n-th transaction."""
+        self._push_a_lot(data)
+        hours = data.draw(st.sampled_from(WINDOWS))
+        arguments = [self._settings_file(), str(transactions), str(statements), str(hours)]
+        with self._process([sys.executable, "-c", KILLED_BY_SQL, *arguments]) as process:
             process.wait(60)
+
+    def _push_a_lot(self, data: st.DataObject) -> None:
+        """Push commits for several pages of a walk, back-dated or not."""
+        api = self._any(data)
+        branch = data.draw(st.sampled_from(sorted(api.branches()) or ["main"]))
+        api.history(branch, [data.draw(ages)] * data.draw(st.integers(0, 16)) or [1.0], message="RC-2 work {}")
+        self._remember()
 
     # --- the oracle ------------------------------------------------------------------------------------------
 
     def _settle(self) -> None:
         """With every fault off, one full scan makes the database equal to git."""
-        self.workspace.sandbox.clear_faults()
+        self._switch_off_faults()
         self.workspace.sandbox.flush(10)
         self._remember()
         run = self.workspace.scan(full=True, branches=["*"], bitbucket={"sweep_hours": 0})
@@ -339,6 +350,11 @@ class WorkspaceMachine(RuleBasedStateMachine):
         assert list((self.workspace.folder / "artifacts").glob(".*.part")) == []
 
     # --- helpers ---------------------------------------------------------------------------------------------
+
+    def _switch_off_faults(self) -> None:
+        self.workspace.sandbox.clear_faults()
+        # Pages of a hundred would be the only ones of any history that is made here: walks must be cut in the middle.
+        self.workspace.sandbox.set_fault("short-pages@commits", "3")
 
     def _add(self, slug: str) -> GitRepository:
         self.repositories[slug] = self.workspace.add(slug)

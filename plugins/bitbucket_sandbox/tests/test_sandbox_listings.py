@@ -119,6 +119,18 @@ def test_order_can_be_chosen(api, repository, forked, order):
     assert later in api.hashes()
 
 
+def test_pages_may_be_shorter_than_asked_for(api, repository):
+    """The fault `short-pages` cuts them; what is asked for is still checked, and `next` leads to the rest."""
+    shas = [repository.commit(f"{n}\n") for n in range(7)]
+    api.sandbox.set_fault("short-pages", "3")
+
+    body = api.json("commits", pagelen="100")
+
+    assert ([value["hash"] for value in body["values"]], body["pagelen"]) == (shas[:3:-1], 3)
+    assert api.hashes(pagelen="100") == shas[::-1]
+    assert api.get("commits", params={"pagelen": "101"}).status_code == 400
+
+
 # --- path --------------------------------------------------------------------------------------------------------
 
 

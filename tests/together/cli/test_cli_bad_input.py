@@ -140,13 +140,6 @@ def test_repository_that_does_not_exist(shell: Any, workspace: Any) -> None:
     assert (workspace.stored(), shell.documents()) == (set(), [])
 
 
-def test_git_transport_is_not_available(shell: Any, workspace: Any) -> None:
-    """Another way than was asked for is not taken silently."""
-    workspace.add("api").commit("main", "RC-1")
-    assert_refused(shell.scan("--files", "git"), "--files git is not available")
-    assert (workspace.stored(), shell.documents()) == (set(), [])
-
-
 # --- databases and folders -------------------------------------------------------------------------------------
 
 

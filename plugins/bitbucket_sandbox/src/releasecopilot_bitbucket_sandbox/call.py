@@ -11,7 +11,7 @@ from werkzeug.datastructures import MultiDict
 from .answers import commits_gone, no_access
 from .auth import Caller
 from .faults import Faults
-from .paging import Contexts, numbered, with_query
+from .paging import Contexts, numbered, page_length, with_query
 from .payloads import Payload, parsed
 from .pulls import PullRequests
 from .repositories import Repository, Shelf
@@ -78,9 +78,15 @@ class Call:
             raise commits_gone(unknown)
         return [sha for name in names if (sha := found[name])]
 
+    def length(self, *, default: int, most: int) -> int:
+        """Return how many values a page holds: as many as are asked for, or fewer by fault."""
+        wanted = page_length(self.arguments, default=default, most=most)
+        short = self.fault("short-pages")
+        return wanted if short is None else max(1, min(wanted, int(short)))
+
     def page(self, values: Sequence[T], *, default: int, most: int) -> tuple[Sequence[T], dict[str, Any]]:
         """Return the values of the wanted page and its envelope, with a `next` that faults may lead astray."""
-        chosen, envelope = numbered(values, self.arguments, self.address, default=default, most=most)
+        chosen, envelope = numbered(values, self.arguments, self.address, self.length(default=default, most=most))
         if "next" in envelope:
             if self.fault("next-loop"):
                 query = [item for item in self.arguments.items(multi=True) if item[0] != "page"]

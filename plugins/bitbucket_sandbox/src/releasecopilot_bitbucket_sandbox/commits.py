@@ -8,7 +8,7 @@ from typing import Any
 from .answers import Answer, bad_request, error, no_api
 from .call import Call
 from .git import Selection
-from .paging import Context, page_length, page_number, whole, with_query
+from .paging import Context, page_number, whole, with_query
 
 _SHA = re.compile(r"[0-9a-f]{7,64}")
 
@@ -32,7 +32,7 @@ def commits(call: Call, revision: str | None = None) -> Answer:
         return _continued(call, name)
     if revision is not None and "/" in revision:
         raise no_api()  # mantisbt-plugins/source-integration, issue 376
-    length = page_length(call.arguments, default=30, most=100)
+    length = call.length(default=30, most=100)
     selection = _selection(call, revision)
     if not selection.include:
         return _empty(call, length)

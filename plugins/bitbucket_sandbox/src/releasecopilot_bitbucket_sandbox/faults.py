@@ -69,6 +69,7 @@ FAULTS: dict[str, Callable[[str], None]] = {
     "no-ancestor": _shas,
     "next-loop": _on,
     "foreign-next": _matching(r"https?://\S+", "an address, such as http://elsewhere.example/2.0"),
+    "short-pages": _whole,
     "ctx-expiry": _whole,
     "empty-repository": _matching("200|404", "200 or 404"),
     "no-author-user": _on,

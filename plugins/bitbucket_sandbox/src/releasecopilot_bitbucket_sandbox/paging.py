@@ -48,13 +48,12 @@ def whole(text: str) -> int | None:
 
 
 def numbered(
-    values: Sequence[T], arguments: MultiDict[str, str], address: str, *, default: int, most: int
+    values: Sequence[T], arguments: MultiDict[str, str], address: str, length: int
 ) -> tuple[Sequence[T], dict[str, Any]]:
     """Return the values of the page that was asked for, and its envelope without them.
 
     `next` keeps the other parameters (recorded in reviewboard's tests); `previous` stands from page 2 on.
     """
-    length = page_length(arguments, default=default, most=most)
     number = page_number(arguments)
     end = number * length
     envelope: dict[str, Any] = {"pagelen": length, "size": len(values), "page": number}

@@ -11,7 +11,7 @@ from .call import Call
 from .filtering import matching, ordered
 from .git import Selection
 from .merging import BranchMoved, CannotMerge, Merge, close, merge
-from .paging import page_length, with_query
+from .paging import with_query
 from .payloads import Payload
 from .pull_shapes import HELD_BACK, difference, pull_request
 from .pulls import DECLINED, MERGED, OPEN, STATES, PullRequest, now
@@ -165,7 +165,7 @@ def commits(call: Call, number: str) -> Answer:
     pull = _found(call, number)
     if call.fault("fork-gone"):
         raise _missing()
-    length = page_length(call.arguments, default=10, most=100)
+    length = call.length(default=10, most=100)
     token = call.arguments.get("page")
     place = 1 if token is None else _page_of(token)
     git = call.repository.git

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,6 +49,7 @@ class Connection:
         self._lock = threading.RLock()
         self._closed = False
         self._durable: bool | None = None
+        self._patience = BUSY_SECONDS
         with self._explained():
             if path != ":memory:":
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -63,12 +65,26 @@ class Connection:
 
     def _prepare(self) -> None:
         self._refuse_strangers()
-        for pragma in ("journal_mode = WAL", "foreign_keys = ON", "cache_size = -8000"):
+        self._use_write_ahead_log()
+        for pragma in ("foreign_keys = ON", "cache_size = -8000"):
             self.db.conn.execute(f"PRAGMA {pragma}")
         if self._pragma("user_version") < VERSION:
             self._migrate()
         for statement in _TEMPORARY:
             self.db.conn.execute(statement)
+
+    def _use_write_ahead_log(self) -> None:
+        deadline = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                self.db.conn.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                # SQLite answers at once here: two that switch one new file would wait for each other.
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+            else:
+                return
 
     def _refuse_strangers(self) -> None:
         try:
@@ -121,11 +137,27 @@ class Connection:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """Hold the connection for some statements, outside a transaction of our own."""
-        with self._lock, self._explained():
-            if self._closed:
-                raise StoreError(f"{self.path}: the store is closed")
-            yield self.db.conn
+        """Hold the connection for some statements, outside a transaction of our own; waits 5 s for it in all."""
+        begun = time.monotonic()
+        if not self._lock.acquire(timeout=BUSY_SECONDS):
+            raise StoreBusyError(
+                f"{self.path}: other threads have held the database for {BUSY_SECONDS:g} s; try again later"
+            )
+        try:
+            with self._explained():
+                if self._closed:
+                    raise StoreError(f"{self.path}: the store is closed")
+                # Threads that waited for one another get no further 5 s each: a delivery must be answered in time.
+                self._wait_at_most(BUSY_SECONDS - (time.monotonic() - begun))
+                yield self.db.conn
+        finally:
+            self._lock.release()
+
+    def _wait_at_most(self, seconds: float) -> None:
+        patience = BUSY_SECONDS if seconds > BUSY_SECONDS - 0.05 else max(seconds, 0.0)
+        if patience != self._patience:
+            self.db.conn.execute(f"PRAGMA busy_timeout = {int(patience * 1000)}")
+            self._patience = patience
 
     def rows(self, sql: str, parameters: Any = (), *, size: int = 500) -> Iterator[tuple[Any, ...]]:
         """Yield rows in blocks, so that the lock is not held while the caller works on them."""

@@ -22,26 +22,37 @@ _COLUMNS = (
 )  # fmt: skip
 
 _EARLIER = """
-SELECT id, status FROM deliveries WHERE service = :service AND (request_id = :request_id OR body_sha256 = :sha256)
+SELECT id, status FROM deliveries WHERE service = :service
+    AND (request_id = :request_id OR (body_sha256 = :sha256 AND event IS :event))
 ORDER BY received_at, id LIMIT 1
 """
 
 
 def deliver(db: sqlite3.Connection, record: DeliveryRecord, batches: Sequence[Batch]) -> tuple[str, bool]:
     """Keep a delivery and store what it tells, inside the caller's transaction; see `Store.deliver`."""
-    key = {"service": record.service, "request_id": record.request_id, "sha256": record.body_sha256}
+    key = {
+        "service": record.service,
+        "request_id": record.request_id,
+        "sha256": record.body_sha256,
+        "event": record.event,
+    }
     earlier = db.execute(_EARLIER, key).fetchone()
     if earlier is None:
         _insert(db, record)
         _apply(db, batches)
         return record.id, False
+    id_, status = earlier
     db.execute(
         "UPDATE deliveries SET times = times + 1, last_received_at = max(last_received_at, ?) WHERE id = ?",
-        (stamp(record.last_received_at or record.received_at), earlier[0]),
+        (stamp(record.last_received_at or record.received_at), id_),
     )
+    if status != "stored" and record.status == "stored":
+        # What could not be decoded then, or was not used, is understood by now: it counts as new.
+        redeliver(db, id_, batches, record.status, record.reason)
+        return id_, False
     # Seen once more, and nothing else: what was announced then has been fetched, or is marked already.
     _apply(db, [attrs.evolve(batch, stale_branches={}, stale_pull_requests={}) for batch in batches])
-    return earlier[0], True
+    return id_, True
 
 
 def redeliver(db: sqlite3.Connection, id_: str, batches: Sequence[Batch], status: str, reason: str | None) -> None:
