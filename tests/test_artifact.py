@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
 from jsonschema import Draft202012Validator
 
 from releasecopilot_core import Problem
-from releasecopilot_core.builtin.json_artifact.artifact import JsonArtifacts, folder_of, schema
+from releasecopilot_core.builtin.json_artifact.artifact import EntryCheck, JsonArtifacts, folder_of, schema
 from releasecopilot_core.errors import ArtifactError
-from releasecopilot_core.testing import SinkContract
+from releasecopilot_core.testing import SinkContract, mangled
 from releasecopilot_core.testing.sinks import a_run, an_entry
 
 
@@ -82,6 +83,21 @@ def test_schema_refuses(fault: dict[str, Any]) -> None:
     check = Draft202012Validator({**definition["$defs"]["entry"], "$defs": definition["$defs"]})
     assert not list(check.iter_errors(an_entry()))
     assert list(check.iter_errors(an_entry(**fault)))
+
+
+DEFINITION = schema()
+CHECK = EntryCheck(DEFINITION)
+WHOLE = Draft202012Validator({**DEFINITION["$defs"]["entry"], "$defs": DEFINITION["$defs"]})
+
+
+@given(body=mangled(an_entry()))
+def test_quick_check_agrees_with_the_schema(body: bytes) -> None:
+    """An entry that is mangled anywhere passes exactly when jsonschema passes it."""
+    try:
+        entry = json.loads(body)
+    except (ValueError, RecursionError):
+        return
+    assert (CHECK.fault_of(entry) is None) == WHOLE.is_valid(entry)
 
 
 def test_entries_are_checked_one_in_a_hundred_in_the_long_run(tmp_path: Path) -> None:

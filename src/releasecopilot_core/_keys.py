@@ -37,7 +37,7 @@ class KeyFinder:
 
     def _with_keys(self, commit: Commit) -> Commit:
         keys = self.keys_of(commit)
-        return attrs.evolve(commit, story_keys=commit.story_keys | keys) if keys else commit
+        return commit.but(story_keys=commit.story_keys | keys) if keys else commit
 
     def keys_of(self, commit: Commit) -> frozenset[StoryKey]:
         """Return all keys that the commit's texts name, each with its origin and the plugin that found it."""

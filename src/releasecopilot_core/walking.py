@@ -202,7 +202,7 @@ class BranchWalker:
         skipped = (bounded or walk.bounded) and not self.full and self._is_older(commit)
         sighting = Sighting(self.repository.uuid, self.now, branch=walk.branch, own=commit.sha in own)
         status = commit.files_status if commit.files is not None else "skipped" if skipped else "owed"
-        return attrs.evolve(commit, sightings=frozenset({sighting}), files_status=status)
+        return commit.but(sightings=frozenset({sighting}), files_status=status)
 
     def _own_line(
         self, walk: Walk, commits: Iterable[Commit], outside: frozenset[str] | None

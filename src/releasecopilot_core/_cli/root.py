@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.metadata
 from typing import Any
@@ -81,6 +80,8 @@ def _loaded(entry: importlib.metadata.EntryPoint) -> click.Command:
 
 def closest(name: str, known: list[str]) -> str:
     """Return `; did you mean 'x'?`, or the list of what there is."""
+    import difflib
+
     close = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {close[0]!r}?" if close else f"; there are: {', '.join(known) or 'none'}"
 

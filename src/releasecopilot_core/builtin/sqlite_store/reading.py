@@ -23,7 +23,7 @@ LINKED = (
 
 def moment(text: str | None) -> datetime | None:
     """Return the time that a stored text stands for."""
-    return None if text is None else datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    return None if text is None else datetime.fromisoformat(text)
 
 
 def exact(text: str | None, micros: int) -> datetime | None:

@@ -72,7 +72,7 @@ class CommitStorage:
         row = reading.repository_id(self._connection, repository)
         if row is None or not branches:
             return 0
-        with self._connection.writing() as db:
+        with self._connection.writing(bulk=True) as db:
             return refreshing.refresh(db, row, branches, window, run_id)
 
     def begin_run(self, run: Run) -> Sequence[str]:
@@ -82,7 +82,7 @@ class CommitStorage:
 
     def finish_run(self, run: Run) -> None:
         """Record how a run ended and forget which commits it sighted."""
-        with self._connection.writing() as db:
+        with self._connection.writing(bulk=True) as db:
             runs.save(db, run)
             db.execute("DELETE FROM temp.sighted WHERE run_id = ?", (run.run_id,))
 

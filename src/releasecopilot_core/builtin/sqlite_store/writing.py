@@ -6,6 +6,8 @@ import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
 
 from releasecopilot_core import (
     FILES_STATUSES,
@@ -56,7 +58,10 @@ WHERE ({_PR_RANK.format("excluded")}) > ({_PR_RANK.format("pull_requests")})
 
 def stamp(moment: datetime | None) -> str | None:
     """Return the text form that is stored: `2026-11-23T17:00:00Z`."""
-    return None if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return None if moment is None else moment.astimezone(UTC).isoformat()[:19] + "Z"
+
+
+_seen = lru_cache(maxsize=64)(stamp)
 
 
 def now() -> str:
@@ -156,53 +161,59 @@ def _commit_row(commit: Commit) -> tuple[str | None, ...]:
         stamp(commit.author_date),
         commit.message,
         commit.files_status,
-        stamp(min(s.seen_at for s in seen)) if seen else None,
-        stamp(max(s.last_seen_at for s in seen)) if seen else None,
+        _seen(min([s.seen_at for s in seen])) if seen else None,
+        _seen(max([s.last_seen_at for s in seen])) if seen else None,
     )
 
 
 def _write_parents(db: sqlite3.Connection, commits: Iterable[Commit], known: set[str]) -> None:
-    rows = []
-    for commit in commits:
-        if not commit.parents:
-            continue
-        if commit.sha in known:
+    told = [commit for commit in commits if commit.parents]
+    stored = _stored(db, "sha, parent", "commit_parents", "position", told, known)
+    less, rows = [], []
+    for commit in told:
+        parents = commit.parents or ()
+        before = stored.get(commit.sha)
+        if before is not None:
             # The same sha has the same parents; the law holds for liars, too.
-            stored = tuple(
-                row[0]
-                for row in db.execute(
-                    "SELECT parent FROM commit_parents WHERE sha = ? ORDER BY position", (commit.sha,)
-                )
-            )
-            if stored >= commit.parents:
+            if tuple(row[1] for row in before) >= parents:
                 continue
-            db.execute("DELETE FROM commit_parents WHERE sha = ?", (commit.sha,))
-        rows += [(commit.sha, position, parent) for position, parent in enumerate(commit.parents)]
+            less.append((commit.sha,))
+        rows += [(commit.sha, position, parent) for position, parent in enumerate(parents)]
+    db.executemany("DELETE FROM commit_parents WHERE sha = ?", less)
     db.executemany("INSERT INTO commit_parents (sha, position, parent) VALUES (?, ?, ?)", rows)
 
 
 def _write_files(db: sqlite3.Connection, commits: Iterable[Commit], known: set[str]) -> None:
     """Replace a file list by a more detailed one; never unite two."""
-    rows = []
-    for commit in commits:
-        if commit.files is None:
-            continue
-        if commit.sha in known:
-            stored = tuple(
-                FileChange(*row)
-                for row in db.execute(
-                    "SELECT path, status, old_path, lines_added, lines_removed FROM commit_files WHERE sha = ? ORDER BY path",
-                    (commit.sha,),
-                )
-            )
-            if files_rank(stored) >= files_rank(commit.files):
+    told = [commit for commit in commits if commit.files is not None]
+    columns = "sha, path, status, old_path, lines_added, lines_removed"
+    stored = _stored(db, columns, "commit_files", "path", told, known)
+    less, rows = [], []
+    for commit in told:
+        files = commit.files or ()
+        fresh = [(commit.sha, f.path, f.status, f.old_path, f.lines_added, f.lines_removed) for f in files]
+        before = stored.get(commit.sha)
+        if before is not None:
+            # Mostly it is the list that is there already, and ranking the two is not needed.
+            if before == fresh or files_rank(tuple(FileChange(*row[1:]) for row in before)) >= files_rank(files):
                 continue
-            db.execute("DELETE FROM commit_files WHERE sha = ?", (commit.sha,))
-        rows += [(commit.sha, f.path, f.status, f.old_path, f.lines_added, f.lines_removed) for f in commit.files]
-    db.executemany(
-        "INSERT INTO commit_files (sha, path, status, old_path, lines_added, lines_removed) VALUES (?, ?, ?, ?, ?, ?)",
-        rows,
-    )
+            less.append((commit.sha,))
+        rows += fresh
+    db.executemany("DELETE FROM commit_files WHERE sha = ?", less)
+    db.executemany(f"INSERT INTO commit_files ({columns}) VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+
+def _stored(
+    db: sqlite3.Connection, columns: str, table: str, order: str, commits: Iterable[Commit], known: set[str]
+) -> dict[str, list[tuple[Any, ...]]]:
+    """Return the stored rows of those commits that are known, by sha, with one statement for all of them."""
+    shas = [commit.sha for commit in commits if commit.sha in known]
+    found: dict[str, list[tuple[Any, ...]]] = {}
+    if shas:
+        sql = f"SELECT {columns} FROM {table} WHERE sha IN (SELECT value FROM json_each(?)) ORDER BY sha, {order}"
+        for row in db.execute(sql, (json.dumps(shas),)):
+            found.setdefault(row[0], []).append(row)
+    return found
 
 
 def _write_links(db: sqlite3.Connection, commits: Iterable[Commit], repository_id: int, batch: Batch) -> None:
@@ -213,7 +224,7 @@ def _write_links(db: sqlite3.Connection, commits: Iterable[Commit], repository_i
             if seen.repository != uuid:
                 raise ValueError(f"commit {commit.sha}: sighted in {seen.repository!r}, but the batch is of {uuid!r}")
             if seen.branch is not None:
-                times = (stamp(seen.seen_at), stamp(seen.last_seen_at))
+                times = (_seen(seen.seen_at), _seen(seen.last_seen_at))
                 branches.append((commit.sha, repository_id, seen.branch, seen.via, int(seen.own), *times))
             if seen.pull_request is not None:
                 pull_requests.append((commit.sha, repository_id, seen.pull_request))
