@@ -27,6 +27,7 @@ ROOMS = (
     "_keys",
     "walking",
     "_clock",
+    "_children",
     "document",
     "_preparing",
     "_pipeline",

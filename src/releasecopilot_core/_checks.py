@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ._children import output_of
 from ._clock import ZONE_NAME, phoenix, utc_now
 from ._run import Finding
 from .errors import ReleaseCopilotError
@@ -91,7 +91,7 @@ def _git() -> Iterator[Finding]:
     if shutil.which("git") is None:
         yield Finding("warning", "there is no git; what needs a clone falls back to the service's API. Install git")
         return
-    told = subprocess.run(["git", "--version"], capture_output=True, text=True, check=False, timeout=10).stdout.strip()
+    told = output_of("git", "--version") or ""
     match = re.search(r"(\d+)\.(\d+)", told)
     if match is None or (int(match[1]), int(match[2])) < OLDEST_GIT:
         yield Finding("warning", f"{told or 'git'} is too old; clones need {'.'.join(map(str, OLDEST_GIT))} or later")

@@ -6,13 +6,13 @@ import contextlib
 import logging
 import os
 import secrets
-import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 import attrs
 
+from ._children import output_of
 from ._clock import phoenix_or_none, utc_now
 from ._interfaces import Sink, Store
 from ._keys import KeyFinder
@@ -171,18 +171,7 @@ def _git_sha() -> str | None:
     given = os.environ.get("RC_GIT_SHA")
     if given:
         return given
-    try:
-        answer = subprocess.run(
-            ["git", "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return answer.stdout.strip() if answer.returncode == 0 else None
+    return output_of("git", "rev-parse", "HEAD")
 
 
 def _status(reports: Sequence[RepositoryReport], problems: Sequence[Problem]) -> RunStatus:

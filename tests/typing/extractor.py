@@ -12,7 +12,7 @@ from releasecopilot_core import (
     CommitStorage,
     Ingestor,
     Memory,
-    PlanEntry,
+    Plan,
     Run,
     ScanRequest,
     Settings,
@@ -41,9 +41,9 @@ class Quiet:
         """Yield nothing."""
         yield from ()
 
-    def plan(self, request: ScanRequest, memory: Memory) -> Iterator[PlanEntry]:
-        """Yield nothing."""
-        yield from ()
+    def plan(self, request: ScanRequest, memory: Memory) -> Plan:
+        """Plan nothing."""
+        return Plan(entries=())
 
     def close(self) -> None:
         """Do nothing."""

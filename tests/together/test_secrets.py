@@ -1,0 +1,150 @@
+"""Marked secrets through success, failure and crash: they are nowhere, also not encoded."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+import pytest
+from machine import SECRET, receiving, subscribe
+
+RC = Path(sys.executable).parent / "rc"
+TOKEN = "s3cret-token"
+WRONG = "wr0ng+t0ken/with=signs"
+
+
+def forms(secret: str) -> set[bytes]:
+    """Return a secret as it could leak: plain, encoded for addresses, hexadecimal, and at any place inside Base64."""
+    raw = secret.encode()
+    inside = {base64.b64encode(b"x" * shift + raw)[4 : -4 or None] for shift in range(3)}
+    basic = base64.b64encode(f"bot@acme.example:{secret}".encode())
+    return {raw, quote(secret, safe="").encode(), quote_plus(secret).encode(), raw.hex().encode(), basic, *inside} - {
+        b""
+    }
+
+
+def leaks(folder: Path, *outputs: bytes, secrets: tuple[str, ...] = (TOKEN, WRONG, SECRET)) -> list[str]:
+    """Return where a secret was found: in outputs, or in any file of a folder but the settings that name it."""
+    found = []
+    texts = {f"output {number}": output for number, output in enumerate(outputs)}
+    texts |= {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file() and ".git" not in str(path)}
+    for place, text in texts.items():
+        found += [f"{place}: {form!r}" for secret in secrets for form in forms(secret) if form in text]
+    return found
+
+
+@pytest.fixture
+def shell(workspace: Any, tmp_path: Path) -> Iterator[Any]:
+    """Return a function that runs `rc` with the settings of the workspace and a token in its environment."""
+    settings = workspace.settings(retry_seconds=1, timeout_seconds=2, webhook_secret="${HOOK_SECRET}")
+    names = ("bitbucket", "database", "artifacts", "logs")
+    (workspace.folder / "settings.yaml").write_text(json.dumps({name: settings.raw(name) for name in names}))
+    outputs: list[bytes] = []
+
+    def run(*arguments: str, token: str = TOKEN, **more: Any) -> int:
+        environment = {**os.environ, "SANDBOX_TOKEN": token, "HOOK_SECRET": SECRET}
+        command = [RC, *arguments, "--config", str(workspace.folder / "settings.yaml")]
+        done = subprocess.run(command, env=environment, capture_output=True, check=False, cwd=tmp_path, **more)
+        outputs.extend((done.stdout, done.stderr))
+        return done.returncode
+
+    run.outputs = outputs  # type: ignore[attr-defined]
+    yield run
+    assert leaks(workspace.folder, *outputs) == []
+    assert leaks(tmp_path, *outputs) == []
+
+
+def test_success_and_failure_show_no_secret(shell: Any, workspace: Any) -> None:
+    """Scans that work, that are refused, that are limited and that meet every fault; questions, doctor and plan."""
+    api = workspace.add("api")
+    api.history("main", [1.0] * 3, message="RC-1 {}")
+    assert shell("ingest", "bitbucket-scan") == 0
+    assert shell("ingest", "bitbucket-scan", token=WRONG) == 1
+    for fault, value in (("forbidden", "1"), ("status", "503"), ("reset", "9"), ("bad-json", "9"), ("rate-limit", "0")):
+        workspace.sandbox.clear_faults()
+        workspace.sandbox.set_fault(fault, value)
+        api.commit("main", "more")
+        assert shell("ingest", "bitbucket-scan", "--json") in (1, 3)
+    workspace.sandbox.clear_faults()
+    for command in (["doctor"], ["ingest", "bitbucket-scan", "--dry-run"], ["runs", "list", "--json"], ["commits"]):
+        assert shell(*command) in (0, 3)
+    assert shell("doctor", token=WRONG) == 1
+
+
+def test_traceback_shows_no_secret(shell: Any, workspace: Any, tmp_path: Path) -> None:
+    """A bug in a source's depths keeps its traceback in the log, and that holds no secret."""
+    workspace.add("api").commit("main", "x")
+    broken = tmp_path / "sitecustomize.py"
+    broken.write_text(
+        "import releasecopilot_bitbucket.history as history\n"
+        "def broken(payload):\n    raise ZeroDivisionError('a bug')\n"
+        "history.commit_of = broken\n"
+    )
+    os.environ["PYTHONPATH"] = str(tmp_path)
+    try:
+        assert shell("ingest", "bitbucket-scan") == 1
+    finally:
+        del os.environ["PYTHONPATH"]
+    log = "".join(path.read_text() for path in (workspace.folder / "logs").glob("*.log"))
+    assert "ZeroDivisionError" in log
+
+
+def test_process_that_is_killed_shows_no_secret(shell: Any, workspace: Any) -> None:
+    """Neither its arguments, nor what it leaves behind, nor the environment of the git that it starts."""
+    workspace.add("api").history("main", [1.0] * 20)
+    workspace.sandbox.set_fault("slow", "0.2")
+    environment = {**os.environ, "SANDBOX_TOKEN": TOKEN, "HOOK_SECRET": SECRET}
+    command = [RC, "ingest", "bitbucket-scan", "--config", str(workspace.folder / "settings.yaml")]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        time.sleep(1.5)
+        arguments = Path(f"/proc/{process.pid}/cmdline").read_bytes() if Path("/proc").is_dir() else b""
+        process.send_signal(signal.SIGKILL)
+        outputs = process.communicate()
+    assert leaks(workspace.folder, arguments, *outputs) == []
+
+
+def test_programs_that_need_no_secret_get_none(shell: Any, workspace: Any, tmp_path: Path) -> None:
+    """Git, which is asked for the version of the working directory, sees no token in its environment."""
+    workspace.add("api").commit("main", "x")
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    git = folder / "git"
+    git.write_text(f"#!/bin/sh\nenv >> {tmp_path}/seen\n")
+    git.chmod(0o755)
+    path = os.environ["PATH"]
+    os.environ["PATH"] = f"{folder}:{path}"
+    try:
+        assert shell("ingest", "bitbucket-scan") == 0
+    finally:
+        os.environ["PATH"] = path
+    assert "PATH=" in (tmp_path / "seen").read_text()
+
+
+def test_deliveries_keep_no_secret(shell: Any, workspace: Any) -> None:
+    """A delivery with its signature, and one with the secret itself in a header, are kept without either."""
+    import httpx
+
+    api = workspace.add("api")
+    api.commit("main", "x")
+    assert shell("ingest", "bitbucket-scan") == 0
+    with receiving(workspace) as url:
+        subscribe(workspace, url)
+        api.commit("main", "RC-2 y")
+        workspace.sandbox.flush(20)
+        body = {"push": {"changes": []}, "repository": {"uuid": "{1}", "full_name": "acme/api"}}
+        headers = {"X-Event-Key": "repo:push", "X-Webhook-Secret": SECRET, "Authorization": f"Bearer {TOKEN}"}
+        assert httpx.post(url, json=body, headers=headers).status_code == 202
+    for command in (["list", "--json"], ["list"]):
+        assert shell("deliveries", *command) == 0
+    kept = workspace.rows("SELECT headers FROM deliveries")
+    assert len(kept) == 2
+    assert not any("signature" in headers.lower() for (headers,) in kept)
