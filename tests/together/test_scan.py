@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from releasecopilot_core import CommitStorage
-from releasecopilot_core.errors import UnknownNameError, UsageError
+from releasecopilot_core.errors import UnknownNameError
 
 
 def document(run: Any) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def test_first_contact_is_bounded_and_deepened(workspace: Any) -> None:
     assert cost["diffstat"] == 8
     assert run.status == "complete"
     assert workspace.stored() == set(shas[-300:])
-    wider = workspace.scan(hours=60.2)
+    wider = workspace.scan(hours=60.2, files="api")
     assert kinds(workspace)["diffstat"] == 112
     # The window's start had been passed already: two pages behind it, and none of them is owed its files.
     assert (wider.new, wider.status) == (200, "complete")
@@ -374,12 +374,6 @@ def test_no_branches_configured_means_the_main_branch(workspace: Any) -> None:
     api.commit("feature/x", "x", parents=[base])
     workspace.scan(bitbucket={"default_branches": []})
     assert workspace.stored() == {base}
-
-
-def test_git_transport_is_refused_for_now(workspace: Any) -> None:
-    """A clear line instead of another behaviour than was asked for."""
-    with pytest.raises(UsageError, match="--files git is not available"):
-        workspace.scan(files="git")
 
 
 def test_plan_costs_a_listing_and_writes_nothing(workspace: Any) -> None:

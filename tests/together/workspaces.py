@@ -137,6 +137,7 @@ class Workspace:
             "credentials": {"username": "bot@acme.example", "api_token": "${SANDBOX_TOKEN}"},
             "api_url": self.sandbox.url,
             "retry_seconds": 5,
+            "git_cache": str(self.folder / "clones"),
             **bitbucket,
         }
         return Settings({"bitbucket": section, "database": str(self.folder / "commits.db"),

@@ -68,7 +68,8 @@ def test_workspace_is_enough() -> None:
         ({"sweep_hours": -1}, "sweep_hours must be from 0"),
         ({"sweep_hours": float("nan")}, "sweep_hours must be from 0"),
         ({"sweep_hours": float("inf")}, "sweep_hours must be from 0"),
-        ({"files": "git"}, "files: git is not available in this version; use auto, api or none"),
+        ({"git_cache": ""}, "git_cache is empty; name a folder"),
+        ({"git_cache_limit_mb": -1}, "git_cache_limit_mb must be 0 or above, not -1"),
         ({"files": "all"}, "bitbucket.files: expected one of auto, api, git, none, not 'all'"),
         ({"credentials": {"pasword": "x"}}, "bitbucket.credentials.pasword: unknown key; .*'app_password'"),
         ({"credentials": {"access_token": 7}}, "bitbucket.credentials.access_token: expected a reference"),
@@ -120,6 +121,8 @@ def test_address_with_a_password_is_refused_without_showing_it(key: str, address
     "values",
     [
         {"files": "none"},
+        {"files": "git"},
+        {"git_cache_limit_mb": 0},
         {"sweep_hours": 0},
         {"concurrency": 32},
         {"retry_seconds": 0.1},
@@ -220,3 +223,18 @@ def test_anonymous_needs_no_secret() -> None:
     """Public repositories can be read without."""
     section = BitbucketSettings(workspace="acme")
     assert with_known_secrets(section, "settings.yaml") is section
+
+
+@pytest.mark.parametrize(
+    ("values", "address"),
+    [
+        ({}, "https://bitbucket.org"),
+        ({"api_url": "https://api.bitbucket.org/2.0/"}, "https://bitbucket.org"),
+        ({"api_url": "http://127.0.0.1:8080/2.0"}, "http://127.0.0.1:8080"),
+        ({"api_url": "https://proxy.example/bitbucket/2.0"}, "https://proxy.example"),
+        ({"api_url": "https://proxy.example/2.0", "git_url": "https://bitbucket.org/"}, "https://bitbucket.org"),
+    ],
+)
+def test_clones_come_from_beside_the_api(values: dict[str, Any], address: str) -> None:
+    """A credential for a test server or a proxy goes nowhere else unless that is said."""
+    assert read({"workspace": "acme", **values}).clone_url == address

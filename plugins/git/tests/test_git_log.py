@@ -45,10 +45,9 @@ def told_by_git(repository: Repository, sha: str) -> Commit:
     changed = repository.changed(sha, "--no-renames", "--name-status")
     pairs = zip(changed[::2], changed[1::2], strict=True)
     author = f"{text(name, encoding)} <{text(mail, encoding)}>"
-    known = bool(name or mail)
     return Commit(
         sha=sha,
-        author=author if known else None,
+        author=author,
         author_name=author[: author.rindex("<")].strip() or None,
         author_email=author[author.rindex("<") + 1 : -1].strip() or None,
         date=datetime.fromtimestamp(committed, UTC),
@@ -146,6 +145,16 @@ def test_huge_messages_are_read(repository: Repository, read: Any) -> None:
     huge = b"All work and no play\n" * 500_000
     repository.write([Drawn(message=b"before\n"), Drawn((0,), message=huge), Drawn((1,), message=b"after\n")])
     assert [commit.message for commit in listed(read(repository))] == ["after\n", huge.decode(), "before\n"]
+
+
+def test_author_line_that_git_cannot_read_is_unknown(repository: Repository, read: Any) -> None:
+    """What is no ident is not taken for an empty one."""
+    tree = repository.git("mktree", given=b"").strip()
+    for line in ("nobody", "<> 1 +0000", "A <a@x> 1 +0000"):
+        content = f"tree {tree}\nauthor {line}\ncommitter A <a@x> 1 +0000\n\nx\n".encode()
+        sha = repository.git("hash-object", "-t", "commit", "-w", "--literally", "--stdin", given=content).strip()
+        repository.set(f"b{len(line)}", sha)
+    assert {commit.author for commit in listed(read(repository))} == {None, " <>", "A <a@x>"}
 
 
 def test_dates_that_no_calendar_has_are_unknown(repository: Repository, read: Any) -> None:

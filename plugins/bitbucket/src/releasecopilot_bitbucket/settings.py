@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import attrs
@@ -42,13 +42,19 @@ class Credentials:
             raise ValueError("username without a secret; add api_token: ${BITBUCKET_API_TOKEN}")
 
 
+#: Where the service's own API is, and where its clones come from.
+_API_URL, _GIT_URL = "https://api.bitbucket.org/2.0", "https://bitbucket.org"
+
+
 def _named(_: object, attribute: attrs.Attribute[str], value: str) -> None:
     if not value.strip():
         # https://api…/repositories/ with nothing behind it answers 410 and hides the cause.
         raise ValueError(f"{attribute.name} is empty; write the workspace's slug, as in bitbucket.org/SLUG")
 
 
-def _web_address(_: object, attribute: attrs.Attribute[str], value: str) -> None:
+def _web_address(_: object, attribute: attrs.Attribute[Any], value: str | None) -> None:
+    if value is None:
+        return
     if "@" in value:  # before anything that shows the value
         raise ValueError(f"{attribute.name} must not contain a user or password; use credentials")
     try:
@@ -57,7 +63,8 @@ def _web_address(_: object, attribute: attrs.Attribute[str], value: str) -> None
     except ValueError:  # a bracket that is not closed, a port that is none
         whole = False
     if not whole or parts.query or parts.fragment:
-        raise ValueError(f"{attribute.name} must be an address such as {attribute.default}, not {value!r}")
+        example = attribute.default or _GIT_URL
+        raise ValueError(f"{attribute.name} must be an address such as {example}, not {value!r}")
 
 
 def _positive(_: object, attribute: attrs.Attribute[float], value: float) -> None:
@@ -70,6 +77,11 @@ def _hours(_: object, attribute: attrs.Attribute[float], value: float) -> None:
         raise ValueError(f"{attribute.name} must be from 0 (in each scan) to 1,000,000, not {value:g}")
 
 
+def _not_negative(_: object, attribute: attrs.Attribute[float], value: float) -> None:
+    if not 0 <= value <= 1_000_000_000:
+        raise ValueError(f"{attribute.name} must be 0 or above, not {value:g}")
+
+
 @attrs.frozen(kw_only=True)
 class BitbucketSettings:
     """What is configured for Bitbucket Cloud.
@@ -77,17 +89,23 @@ class BitbucketSettings:
     `repositories` and `default_branches` are names or globs in which `*` crosses `/`; empty means all repositories of
     the workspace and each one's main branch. `pull_requests` says whether scans ask for them, which needs a scope of its
     own. `requests_per_hour` is a budget that all processes with one database keep together. `retry_seconds` bounds one
-    request with all its repetitions.
+    request with all its repetitions. `git_cache` is a folder of clones, `git_cache_days` how long one stays that is not
+    used; `git_renames` and `git_line_counts` need the contents of files, so that clones are whole.
     """
 
     workspace: str = attrs.field(validator=_named)
     repositories: tuple[str, ...] = ()
     default_branches: tuple[str, ...] = ()
     credentials: Credentials = attrs.field(factory=Credentials)
-    api_url: str = attrs.field(default="https://api.bitbucket.org/2.0", validator=_web_address)
-    git_url: str = attrs.field(default="https://bitbucket.org", validator=_web_address)
+    api_url: str = attrs.field(default=_API_URL, validator=_web_address)
+    git_url: str | None = attrs.field(default=None, validator=_web_address)
     webhook_secret: tuple[Secret, ...] = ()
     files: Literal["auto", "api", "git", "none"] = "auto"
+    git_cache: str = "temp_data/bitbucket/clones"
+    git_cache_limit_mb: float = attrs.field(default=2_000.0, validator=_not_negative)
+    git_cache_days: float = attrs.field(default=30.0, validator=_not_negative)
+    git_renames: bool = False
+    git_line_counts: bool = False
     pull_requests: bool = True
     requests_per_hour: int = 1000
     concurrency: int = 4
@@ -100,8 +118,17 @@ class BitbucketSettings:
             raise ValueError(f"requests_per_hour must be from 1 to 1,000,000, not {self.requests_per_hour}")
         if not 1 <= self.concurrency <= 32:
             raise ValueError(f"concurrency must be from 1 to 32, not {self.concurrency}")
-        if self.files == "git":
-            raise ValueError("files: git is not available in this version; use auto, api or none")
+        if not self.git_cache:
+            raise ValueError("git_cache is empty; name a folder")
+
+    @property
+    def clone_url(self) -> str:
+        """Where clones come from: as set, else beside the API. A credential for one server is not sent to another."""
+        if self.git_url is not None:
+            return self.git_url.rstrip("/")
+        parts = urlsplit(self.api_url)
+        own = urlsplit(_API_URL)
+        return _GIT_URL if parts.netloc == own.netloc else f"{parts.scheme}://{parts.netloc}"
 
 
 def bitbucket_settings(settings: Settings) -> BitbucketSettings:

@@ -8,11 +8,11 @@ from collections.abc import Container, Iterator, Sequence
 import attrs
 
 from releasecopilot_core import Batch, Memory, Plan, PlanEntry, Problem, Repository, Scanned, ScanRequest, Settings
-from releasecopilot_core.errors import UsageError
 from releasecopilot_core.walking import FURTHER_PAGES
 
 from .api import Api, segment
 from .gate import Look
+from .git_transport import Clone, GitTransport
 from .leasing import Held
 from .selecting import SOURCE, Selection, is_glob, select_branches, select_repositories
 from .settings import BitbucketSettings, bitbucket_settings, with_known_secrets
@@ -29,6 +29,7 @@ class BitbucketSource:
     def __init__(self, settings: BitbucketSettings) -> None:
         self._settings = settings
         self._api = Api(settings)
+        self._git = GitTransport(settings)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> BitbucketSource:
@@ -40,8 +41,9 @@ class BitbucketSource:
         return cls(with_known_secrets(bitbucket_settings(settings), settings.origin))
 
     def close(self) -> None:
-        """End open requests and close the connections."""
+        """End open requests, close the connections, and end what git is doing."""
         self._api.close()
+        self._git.close()
 
     @property
     def requests(self) -> int:
@@ -65,6 +67,7 @@ class BitbucketSource:
                 memory=memory,
                 repository=repository,
                 path=self._path(repository),
+                clone=self._git.clone_of(repository, mode=files, full=request.full),
                 look=Look.at(repository, request, memory, patterns, self._settings.sweep_hours),
                 patterns=patterns,
                 request=request,
@@ -93,20 +96,30 @@ class BitbucketSource:
         entries = [PlanEntry(repository=name, requests=0, note=str(error)) for name, error in selection.failed.items()]
         for repository in selection.repositories:
             look = Look.at(repository, request, memory, patterns, self._settings.sweep_hours)
-            entries.append(self._planned(repository, look, memory, fetch_files=files != "none"))
+            clone = self._git.clone_of(repository, mode=files, full=request.full)
+            entries.append(self._planned(repository, look, memory, clone))
         # Choosing the repositories comes again in the scan itself.
         choosing = PlanEntry(repository="(all)", requests=self._api.requests, note="choosing the repositories")
         return self._priced(Plan(entries=(choosing, *entries)), memory)
 
-    def _planned(self, repository: Repository, look: Look, memory: Memory, *, fetch_files: bool) -> PlanEntry:
-        owed = memory.owed_count(repository) if fetch_files else 0
+    def _planned(self, repository: Repository, look: Look, memory: Memory, clone: Clone) -> PlanEntry:
+        owed = memory.owed_count(repository) if clone.mode != "none" else 0
         notes = [look.reason] + ([f"{owed} file lists owed"] if owed else [])
-        requests = owed
+        history_cloned = look.needed and clone.wants_history
+        files_cloned = clone.wants_files(owed) or history_cloned
+        requests = 0 if files_cloned else owed
         if look.needed:
+            requests += self._settings.pull_requests
+        if look.needed and not history_cloned:
             walks = len(select_branches(memory.heads(repository), look.patterns, repository.main_branch)) or 1
             pages = 1 if look.known_before else 1 + FURTHER_PAGES
-            requests += 1 + walks * pages + self._settings.pull_requests
-        return PlanEntry(repository=repository.full_name, requests=requests, note=", ".join(notes))
+            requests += 1 + walks * pages
+        return PlanEntry(
+            repository=repository.full_name,
+            requests=requests,
+            git_operations=int(files_cloned),
+            note=", ".join(notes),
+        )
 
     def _priced(self, plan: Plan, memory: Memory) -> Plan:
         limit = self._settings.requests_per_hour
@@ -122,10 +135,7 @@ class BitbucketSource:
         return self._settings.default_branches if request.branches is None else request.branches
 
     def _files_mode(self, request: ScanRequest) -> str:
-        mode = request.files or self._settings.files
-        if mode == "git":
-            raise UsageError("--files git is not available in this version; use auto, api or none")
-        return mode
+        return request.files or self._settings.files
 
     def _select(self, request: ScanRequest) -> Selection:
         asked = request.repositories is not None

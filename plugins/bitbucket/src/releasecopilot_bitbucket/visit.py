@@ -8,14 +8,16 @@ from functools import partial
 from typing import Literal
 
 import attrs
+from releasecopilot_git.running import GitError
 
 from releasecopilot_core import Batch, Commit, Memory, Problem, Repository, Scanned, ScanRequest, Stale
 from releasecopilot_core.errors import AuthenticationError, SourceError
-from releasecopilot_core.walking import BranchWalker
+from releasecopilot_core.walking import BranchWalker, History
 
 from .api import Api
 from .files import ApiFiles
 from .gate import Look
+from .git_transport import Clone
 from .history import ApiHistory
 from .pull_requests import PullRequestVisit
 from .selecting import list_branches, select_branches
@@ -36,6 +38,7 @@ class Visit:
     memory: Memory
     repository: Repository
     path: str
+    clone: Clone
     look: Look
     patterns: Sequence[str]
     request: ScanRequest
@@ -63,6 +66,8 @@ class Visit:
             raise
         except SourceError as error:
             self._note(error)
+        finally:
+            self.clone.close()
         incomplete: Literal["partial", "failed"] = "partial" if self.listed else "failed"
         scanned = Scanned(
             name=self.repository.full_name,
@@ -93,12 +98,28 @@ class Visit:
             return
         # Read before the listing: what is announced after it may be missing there.
         stale = self.memory.stale_branches(self.repository)
-        tips = {} if self.request.repair and not stale else list_branches(self.api, self.path)
+        tips = {} if self.request.repair and not stale else self._tips()
         self.listed = True
+        yield from self._told()
         selected = select_branches(tips, self.patterns, self.repository.main_branch)
         self.branches = tuple(branch for branch in stale if branch in tips) if self.request.repair else selected
         if tips or not self.request.repair:
             yield from self._branches(tips, stale)
+
+    def _tips(self) -> dict[str, str]:
+        """Return all branches with their heads, from where history comes from."""
+        while (git := self.clone.for_history()) is not None:
+            try:
+                return self.clone.tips(git)
+            except GitError as error:
+                self.clone.broken(error)
+        return list_branches(self.api, self.path)
+
+    def _told(self) -> Iterator[Batch]:
+        """Tell why the API takes over from git; nothing is missing because of that."""
+        notes, self.clone.notes = tuple(self.clone.notes), []
+        if notes:
+            yield Batch(repository=self.repository, problems=notes)
 
     def _branches(self, tips: Mapping[str, str], stale: Mapping[str, Stale]) -> Iterator[Batch]:
         gone = tuple(branch for branch in self.memory.heads(self.repository) if branch not in tips)
@@ -135,10 +156,22 @@ class Visit:
         return sorted(dict.fromkeys([*chosen, *announced]), key=lambda branch: branch != main)
 
     def _walk(self, branch: str, tips: Mapping[str, str], *, announced: bool = False) -> Iterator[Batch]:
+        # What was pushed to a branch that is gone, git would not send; the API may still have it.
+        while (git := None if announced else self.clone.for_history()) is not None:
+            try:
+                yield from self._walked(branch, tips, self.clone.history(git), announced=announced)
+                return
+            except GitError as error:
+                # What is stored stays: whoever takes over goes on from there.
+                self.clone.broken(error)
+                yield from self._told()
+        yield from self._walked(branch, tips, ApiHistory(self.api, self.path), announced=announced)
+
+    def _walked(self, branch: str, tips: Mapping[str, str], history: History, *, announced: bool) -> Iterator[Batch]:
         walker = BranchWalker(
             repository=self.repository,
             memory=self.memory,
-            history=ApiHistory(self.api, self.path),
+            history=history,
             window=self.request.window,
             tips=tips,
             full=self.request.full,
@@ -149,7 +182,7 @@ class Visit:
                 self._problems += batch.problems
                 # Told once, in the last batch.
                 yield attrs.evolve(batch, problems=())
-        except AuthenticationError:
+        except (AuthenticationError, GitError):
             raise
         except SourceError as error:
             if error.kind in _STOPPING:
@@ -206,6 +239,17 @@ class Visit:
     def _files(self) -> Iterator[Batch]:
         """Fetch what is owed; a list that cannot be had now stays owed, and the repository is partial."""
         yield Batch(repository=self.repository, want_files="all" if self.request.full else self.request.window.start)
+        while (git := self.clone.for_files(self.memory.owed_count(self.repository))) is not None:
+            try:
+                yield from self.clone.files(git, self.memory)
+                break
+            except GitError as error:
+                self.clone.broken(error)
+        yield from self._told()
+        yield from self._files_by_api()
+
+    def _files_by_api(self) -> Iterator[Batch]:
+        """Fetch what a clone did not have: a few lists, or commits that no branch has any more."""
         files = ApiFiles(self.api, self.path, self.repository.full_name)
         after = ""
         while shas := self.memory.owed_files(self.repository, FILES_A_BATCH, after):

@@ -62,6 +62,10 @@ class Clones:
             yield git
         self.prune()
 
+    def has(self, remote: Remote) -> bool:
+        """Return whether there is a clone already, whatever state it is in."""
+        return self._directory(remote.url).is_dir()
+
     def discard(self, git: Git) -> None:
         """Remove a clone that turned out to be broken, inside the block that holds it; the next one is made anew."""
         _log.warning("%s: a broken clone; it is made anew", git.directory)

@@ -31,12 +31,15 @@ def reading_environment() -> dict[str, str]:
     }
 
 
-def network_environment(configuration: Sequence[tuple[str, str]]) -> dict[str, str]:
+def network_environment(configuration: Sequence[tuple[str, str]], *, asks: bool = True) -> dict[str, str]:
     """Return the environment in which git talks to servers, with `configuration` laid over that of the user.
 
-    Credential helpers, proxies, certificates and ssh keys are those of the user. What is given here is in the
-    environment of git alone: not in its arguments, which every process of the machine can see, and in no file.
+    Proxies, certificates and ssh keys are those of the user. So are credential helpers and GIT_ASKPASS, unless `asks` is
+    false: then `configuration` has all that may be used. What is given here is in the environment of git alone: not in
+    its arguments, which every process of the machine can see, and in no file.
     """
+    if not asks:
+        configuration = [("credential.helper", ""), *configuration]
     given = _given() + list(configuration)
     numbered = {f"GIT_CONFIG_KEY_{n}": key for n, (key, _) in enumerate(given)}
     numbered |= {f"GIT_CONFIG_VALUE_{n}": value for n, (_, value) in enumerate(given)}
@@ -51,6 +54,7 @@ def network_environment(configuration: Sequence[tuple[str, str]]) -> dict[str, s
         # Other transports (ext::) run whatever an address says.
         "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh",
         "SSH_ASKPASS_REQUIRE": "never",
+        **({} if asks else {"GIT_ASKPASS": ""}),
     }
 
 

@@ -73,7 +73,7 @@ def commits_of(blocks: Iterable[bytes], detail: Detail) -> Iterator[Commit]:
     fields = chain.from_iterable(_texts(blocks))
     take = fields.__next__
     read_changes = _changes_with_lines if detail.lines else _changes
-    authors: dict[tuple[str, str], tuple[str | None, str | None, str | None]] = {}
+    authors: dict[tuple[str, str], tuple[str, str | None, str | None]] = {}
     kept: dict[tuple[str, str], FileChange] = {}
     sha = next(fields, "")
     try:
@@ -86,7 +86,8 @@ def commits_of(blocks: Iterable[bytes], detail: Detail) -> Iterator[Commit]:
             if (name, email) not in authors:
                 _make_room(authors)
                 authors[name, email] = _author(name, email)
-            author, author_name, author_email = authors[name, email]
+            # All three are empty where git cannot read the line.
+            author, author_name, author_email = authors[name, email] if name or email or written else (None, None, None)
             yield Commit(
                 sha=sha,
                 author=author,
@@ -167,13 +168,8 @@ def _make_room(kept: dict[tuple[str, str], T]) -> None:
         kept.clear()
 
 
-def _author(name: str, email: str) -> tuple[str | None, str | None, str | None]:
-    """Return `Name <mail>` as a service would write it, then name and e-mail as they are read out of that.
-
-    All are `None` for a commit whose author line git cannot read.
-    """
-    if not name and not email:
-        return None, None, None
+def _author(name: str, email: str) -> tuple[str, str | None, str | None]:
+    """Return `Name <mail>` as services write it, then name and e-mail as they are read out of that, `None` if empty."""
     raw = f"{name} <{email}>"
     left, _, right = raw.strip().removesuffix(">").rpartition("<")
     return raw, left.strip() or None, right.strip() or None

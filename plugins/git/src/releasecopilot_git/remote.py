@@ -42,12 +42,14 @@ class Remote:
     """A repository on a server.
 
     `configuration` holds settings of git for it alone, such as `http.extraHeader`; they may hold a credential and are
-    given to git in its environment. `url` is given that way, too: it may carry a user name.
+    given to git in its environment. `url` is given that way, too: it may carry a user name. With `asks` false no
+    credential is used but that.
     """
 
     url: str
     processes: Processes = attrs.field(repr=False, eq=False)
     configuration: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
+    asks: bool = True
 
     def refs(self) -> Refs:
         """Return the server's branches; one request, two where a credential is asked for.
@@ -97,4 +99,4 @@ class Remote:
             ("fetch.writeCommitGraph", "true"),
             ("core.hooksPath", os.devnull),
         )
-        return network_environment((*ours, *self.configuration))
+        return network_environment((*ours, *self.configuration), asks=self.asks)
