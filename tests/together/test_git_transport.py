@@ -235,11 +235,12 @@ def test_renames_and_line_counts_need_contents(workspace: Any) -> None:
 
 @pytest.fixture
 def wrapped_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Put a `git` in front that writes down its arguments before it does what it was asked; returns that file."""
+    """Put a `git` in front that writes down its arguments and environment before it goes on; returns where."""
     real = shutil.which("git")
     folder = tmp_path / "bin"
     folder.mkdir()
-    (folder / "git").write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >> {tmp_path}/arguments\nexec {real} "$@"\n')
+    written = f'printf "%s\\n" "$@" >> {tmp_path}/arguments; env >> {tmp_path}/environment'
+    (folder / "git").write_text(f'#!/bin/sh\n{written}\nexec {real} "$@"\n')
     (folder / "git").chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
     return tmp_path / "arguments"
@@ -267,6 +268,10 @@ def test_token_reaches_the_server_and_nobody_else(
         assert_equal_to_git(workspace, api)
         assert "commits" not in asked(workspace)
     assert "fetch" in wrapped_git.read_text()
+    # Nobody gets the variable that the settings refer to, and git gets one header.
+    environment = wrapped_git.with_name("environment").read_text()
+    assert "s3cret" not in environment
+    assert "extraHeader" in environment
     everything = [
         wrapped_git,
         *(path for path in workspace.folder.rglob("*") if path.is_file() and path.suffix != ".pack"),

@@ -150,3 +150,14 @@ def test_ways_to_servers_are_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_addresses_are_shown_without_users(text: str, shown: str) -> None:
     """A user in an address may be a token."""
     assert without_userinfo(text) == shown
+
+
+def test_git_that_reads_sees_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tokens in variables stay out; helpers of the user may see what they need, unless they are not asked."""
+    for name in ("BITBUCKET_API_TOKEN", "ssh_auth_sock", "https_proxy"):
+        monkeypatch.setenv(name, "x")
+    seen = [
+        {name for name, value in environment.items() if value == "x"}
+        for environment in (reading_environment(), network_environment([], asks=False), network_environment([]))
+    ]
+    assert seen == [set(), {"ssh_auth_sock", "https_proxy"}, {"BITBUCKET_API_TOKEN", "ssh_auth_sock", "https_proxy"}]
