@@ -110,7 +110,9 @@ class Shell:
     def documents(self, folder: str = "artifacts") -> list[dict[str, Any]]:
         """Return the artifacts in a folder, oldest first; each must fit the schema that lies beside it."""
         place = self.folder / folder
-        found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(place.glob("*_*.json"))]
+        # By time: the names of runs of one second are in no order.
+        paths = sorted(place.glob("*_*.json"), key=lambda path: path.stat().st_mtime_ns)
+        found = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
         for document in found:
             schema = json.loads((place / "run.schema.json").read_text(encoding="utf-8"))
             jsonschema.Draft202012Validator(schema).validate(document)

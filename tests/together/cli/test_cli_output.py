@@ -115,6 +115,29 @@ def closed_pipe() -> Any:
     os.close(writing)
 
 
+def test_full_disk_is_one_line(scanned: Any, wait_for: Any) -> None:
+    """`rc commits --csv > report.csv` on a full disk fails in one line; a scan is stored all the same."""
+    with open("/dev/full", "w") as full:  # noqa: PTH123 (a device)
+        questioned = wait_for(scanned.start("commits", "--csv", stdout=full))
+        scan = wait_for(scanned.start("ingest", "bitbucket-scan", "--json", "--quiet", stdout=full))
+    line = "rc: the output cannot be written (No space left on device)\n"
+    assert (questioned.code, questioned.err) == (1, line)
+    assert (scan.code, scan.err) == (1, line)
+    assert scanned.rc("runs", "list", "--limit", "1", "--json").json[0]["status"] == "complete"
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed(scanned: Any, closed: str) -> None:
+    """Some schedulers close standard streams: commands do their work without them."""
+    for command in ("ingest bitbucket-scan", "stories", "rekey"):
+        script = f'"$RC" {command} {closed}'
+        environment = {**scanned.environment, "RC": str(scanned.program)}
+        done = subprocess.run(
+            ["bash", "-c", script], cwd=scanned.folder, env=environment, capture_output=True, check=False
+        )
+        assert (done.returncode, b"Traceback" in done.stderr) == (0, False), done
+
+
 def test_closed_pipe_ends_a_question_quietly(empty_shell: Any) -> None:
     """`rc commits | head` is no failure, and no traceback."""
     api, now = Repository(source="bitbucket", uuid="{1}", full_name="acme/api"), datetime.now(UTC)
