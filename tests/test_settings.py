@@ -57,6 +57,8 @@ def section(values: dict[str, Any]) -> Section:
         ({"workspace": "a", "credentials": {"pasword": "x"}}, r"acme\.credentials\.pasword: unknown key"),
         ({"workspace": "a", "credentials": {"token": 7}}, r"acme\.credentials\.token: expected a reference"),
         ({"workspace": "a", "credentials": "x"}, r"acme\.credentials"),
+        ({"workspace": "a\0b"}, r"acme\.workspace: expected text without NUL characters"),
+        ({"workspace": "a", 1: "b", "two": "c"}, r"acme\.1: unknown key.*\(and 1 more\)"),
         ({"workspace": "${NOWHERE_SET}"}, r"acme\.workspace: environment variable NOWHERE_SET is not set"),
     ],
 )
@@ -65,6 +67,22 @@ def test_wrong_section_is_one_line_that_says_where(values: dict[str, Any], messa
     with pytest.raises(SettingsError, match=message) as caught:
         section(values)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [False, 0, "", [], "no"])
+def test_section_that_is_no_mapping_is_refused(value: Any) -> None:
+    """`acme: no` is a mistake, even where nothing in the section is required; `acme:` alone is an empty section."""
+    with pytest.raises(SettingsError, match="acme: expected keys and values"):
+        Settings({"acme": value}).section("acme", Credentials)
+    assert Settings({"acme": None}).section("acme", Credentials) == Credentials()
+
+
+def test_yaml_merge_keys_are_understood(tmp_path: Path) -> None:
+    """What is merged in may be said again: only a mapping that says something twice itself is refused."""
+    path = tmp_path / "s.yaml"
+    path.write_text("acme: &it\n  workspace: one\n  concurrency: 2\nother:\n  <<: *it\n  workspace: two\n")
+    settings = Settings.load(path, environ={})
+    assert settings.section("other", Section) == Section(workspace="two", concurrency=2)
 
 
 def test_right_section_is_structured_once() -> None:
@@ -97,6 +115,12 @@ def test_file_and_environment_are_laid_over_each_other(tmp_path: Path) -> None:
         ("acme: !!python/object/apply:os.system [echo]\n", "not valid YAML"),
         ("\x00", "not valid YAML"),
         ("database: 7\n", "database: expected text, not 7"),
+        ('logs: "a\\0b"\n', "logs: expected text, not"),
+        ("acme: {a: 1}\nother: 2\nacme: {b: 1}\n", "not valid YAML in line 3, column 1: 'acme' is there twice"),
+        ("acme:\n  a: 1\n  'a': 2\n", "not valid YAML in line 3, column 3: 'a' is there twice"),
+        ("acme: 2026-13-45\n", "not valid YAML: month must be in 1..12; put what is text in quotes"),
+        ("acme: 0x_\n", "not valid YAML: .*; put what is text in quotes"),
+        (f"acme: {'[' * 3000}{']' * 3000}\n", "not valid YAML: nested too deeply"),
         ("disabled_plugins: acme\n", r"disabled_plugins: expected a list such as \[name\]"),
     ],
 )

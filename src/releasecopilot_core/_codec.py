@@ -63,6 +63,8 @@ def did_you_mean(name: str, known: Mapping[str, object] | list[str]) -> str:
 def _text(value: Any, _: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"expected text, not {value!r}; put it in quotes")
+    if "\0" in value:
+        raise ValueError(f"expected text without NUL characters, not {value!r}")
     return expand_references(value)
 
 
@@ -177,7 +179,10 @@ def _faults(error: BaseException, path: str) -> list[Fault]:
 
 def _extra_keys(error: ForbiddenExtraKeysError, path: str) -> list[Fault]:
     known = [field.name for field in attrs.fields(error.cl)]
-    return [Fault(f"{path}.{key}", f"{_UNKNOWN}{did_you_mean(str(key), known)}") for key in sorted(error.extra_fields)]
+    return [
+        Fault(f"{path}.{key}", f"{_UNKNOWN}{did_you_mean(str(key), known)}")
+        for key in sorted(error.extra_fields, key=str)
+    ]
 
 
 def _one_line(error: BaseException) -> str:

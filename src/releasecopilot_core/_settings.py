@@ -86,8 +86,9 @@ class Settings:
         self._sections: dict[tuple[str, type], Any] = {}
         self.origin = origin
         for key in _TEXTS:
-            if not isinstance(self._values.get(key, ""), str):
-                raise self._error([Fault(key, f"expected text, not {self._values[key]!r}")])
+            value = self._values.get(key, "")
+            if not isinstance(value, str) or "\0" in value:
+                raise self._error([Fault(key, f"expected text, not {value!r}")])
         disabled = self._values.get("disabled_plugins") or []
         if not isinstance(disabled, list) or not all(isinstance(name, str) for name in disabled):
             raise self._error([Fault("disabled_plugins", f"expected a list such as [name], not {disabled!r}")])
@@ -123,7 +124,8 @@ class Settings:
         """
         cached = self._sections.get((name, kind))
         if cached is None:
-            result = structure(self._values.get(name) or {}, kind, path=name, converter=_converter())
+            value = self._values.get(name)
+            result = structure({} if value is None else value, kind, path=name, converter=_converter())
             if isinstance(result, list):
                 raise self._error(result)
             cached = self._sections.setdefault((name, kind), result)
@@ -207,24 +209,52 @@ def _converter() -> Any:
 
 
 def _read_yaml(file: Path) -> dict[str, Any]:
-    import yaml
-
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+        values = _parsed(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SettingsError(f"{file}: no such settings file; run `rc init` to write one") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{file}: cannot be read ({error}); check the path and its rights") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        what = getattr(error, "problem", None) or "not readable"
-        raise SettingsError(f"{file}: not valid YAML{where}: {what}") from None
+    except ValueError as error:
+        raise SettingsError(f"{file}: not valid YAML{error}") from None
     if values is None:
         return {}
     if not isinstance(values, dict):
         raise SettingsError(f"{file}: expected keys and values at the top, not {type(values).__name__}")
     return values
+
+
+def _parsed(text: str) -> Any:
+    """Return what a YAML text says.
+
+    Raises:
+        ValueError: it is not YAML, or says something twice, of which PyYAML would silently take the last. The message
+            continues a sentence.
+    """
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+            node: yaml.MappingNode = super().compose_mapping_node(anchor)
+            names = set()
+            for key, _ in node.value:
+                if isinstance(key, yaml.ScalarNode):
+                    if key.value in names:
+                        twice = f"{key.value!r} is there twice"
+                        raise yaml.constructor.ConstructorError(None, None, twice, key.start_mark)
+                    names.add(key.value)
+            return node
+
+    try:
+        return yaml.load(text, Loader)  # noqa: S506 (a safe loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ValueError(f"{where}: {getattr(error, 'problem', None) or 'not readable'}") from None
+    except ValueError as error:  # a date such as 2026-13-45
+        raise ValueError(f": {error}; put what is text in quotes") from None
+    except RecursionError:
+        raise ValueError(": nested too deeply") from None
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -249,12 +279,11 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
 def _environment_value(name: str, text: str) -> Any:
     if not text.lstrip().startswith(("[", "{")):
         return EnvText(text)
-    import yaml
-
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise SettingsError(f"environment variable {name}: looks like a YAML list or map, but is not valid") from None
+        return _parsed(text)
+    except ValueError as error:
+        message = f"environment variable {name}: looks like a YAML list or map, but is not valid{error}"
+        raise SettingsError(message) from None
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
