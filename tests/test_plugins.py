@@ -163,6 +163,31 @@ def test_opener_that_raises_is_blamed() -> None:
             ingestor.scan("toy")
 
 
+def test_store_plugin_that_raises_is_blamed() -> None:
+    """Its own error is told, not that nobody knows such an address; another plugin may still open it."""
+
+    class Broken:
+        @hookimpl
+        def rc_open_store(self, url: str) -> Any:
+            if url.startswith("acme:"):
+                raise ZeroDivisionError("oops")
+
+    class Works:
+        @hookimpl
+        def rc_open_store(self, url: str) -> Any:
+            return self if url == "acme:works" else None
+
+        def close(self) -> None:
+            """Nothing is open."""
+
+    plugins = {"a": Broken(), "b": Works()}
+    with Ingestor(plugins=plugins, database="acme:fails") as ingestor:
+        with pytest.raises(PluginError, match=r"plugin 'a': rc_open_store failed \(ZeroDivisionError: oops\)"):
+            ingestor.store("toy")
+    with Ingestor(plugins=plugins, database="acme:works") as ingestor:
+        assert ingestor.store("toy") is plugins["b"]
+
+
 def test_two_plugins_cannot_claim_one_source() -> None:
     """The first by name keeps it, the other is blamed."""
     one, two = _Sources({"toy": lambda settings: 1}), _Sources({"toy": lambda settings: 2})

@@ -186,12 +186,16 @@ class Host:
 
         Raises:
             UnknownNameError: no plugin knows such a URL.
+            PluginError: none opened it, and one raised when it tried.
         """
         for _, opened in self.ask(hook, url=url, settings=settings, **more):
             return opened
-        scheme = url.split(":", 1)[0] if ":" in url else "a path"
+        for (plugin, asked), (_, text) in sorted(self._faults.items()):
+            if asked == hook:
+                raise PluginError(plugin, f"{hook} failed ({text})")
+        scheme = repr(url.split(":", 1)[0]) if ":" in url else "a path"
         raise UnknownNameError(
-            f"no plugin opens {scheme!r} as {_article(what)} {what}{self._failed_note()}; see `rc plugins`"
+            f"no plugin opens {scheme} as {_article(what)} {what}{self._failed_note()}; see `rc plugins`"
         )
 
     def guard(self, plugin: str, hook: str, call: Callable[[], Any]) -> Any:
