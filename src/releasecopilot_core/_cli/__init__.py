@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 from types import FrameType
@@ -11,6 +12,8 @@ import click
 
 #: Exit codes, which scripts rely on.
 COMPLETE, FAILED, USAGE, PARTIAL = 0, 1, 2, 3
+
+_CANNOT_PRINT = {errno.ENOSPC, errno.EFBIG, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 #: A group without a command shows its help; before 8.2 click did that without an exception.
 _NO_ARGUMENTS = getattr(click.exceptions, "NoArgsIsHelpError", ())
@@ -35,7 +38,8 @@ def run(arguments: list[str]) -> int:
     previous = signal.signal(signal.SIGTERM, terminated)
     try:
         result = rc.main(args=arguments, prog_name="rc", standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # as after `rc … >&-`
+            sys.stdout.flush()
         return result if isinstance(result, int) else COMPLETE
     except _NO_ARGUMENTS as error:
         error.show()
@@ -54,6 +58,12 @@ def run(arguments: list[str]) -> int:
             raise
         hush()
         return COMPLETE
+    except OSError as error:
+        # Whatever else writes files says so itself; `rc commits --csv > report.csv` on a full disk comes here.
+        if error.errno not in _CANNOT_PRINT:
+            raise
+        hush()
+        return _told(f"the output cannot be written ({error.strerror})", FAILED)
     finally:
         signal.signal(signal.SIGTERM, previous)
 

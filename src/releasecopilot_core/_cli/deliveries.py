@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import COMPLETE, PARTIAL
-from .options import config_option, database_option, json_option
+from .options import config_option, database_option, json_option, limit_option
 
 if TYPE_CHECKING:
     from releasecopilot_core import DeliveryRecord, Ingestor, Store
@@ -33,7 +33,7 @@ def deliveries() -> None:
 
 
 @deliveries.command("list")
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many, newest first.")
+@limit_option
 @click.option("--status", type=click.Choice(["stored", "ignored", "failed"]), help="Only those.")
 @_source
 @config_option
@@ -71,7 +71,7 @@ def show_delivery(delivery: str, raw: bool, as_json: bool, **where: str | None) 
         _print(record)
 
 
-@deliveries.command("replay")
+@deliveries.command("replay", short_help="Decode deliveries once more, after an upgrade.")
 @click.argument("ids", nargs=-1, metavar="[ID...]")
 @click.option("--failed", is_flag=True, help="All that could not be decoded when they came.")
 @_source

@@ -128,7 +128,8 @@ def repair_command(source: str) -> click.Command:
             run = _perform(ingestor, source, ingestor.repair, kind="repair", quiet=quiet, as_json=as_json)
         click.get_current_context().exit(_EXIT[run.status])
 
-    command = click.command(source + _REPAIR)(repair)
+    short = "Fetch what webhooks announced and did not carry."
+    command = click.command(source + _REPAIR, short_help=short)(repair)
     for option in (config_option, *_WHERE, *_HOW):
         command = option(command)
     return command

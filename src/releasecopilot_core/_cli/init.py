@@ -73,7 +73,7 @@ def init(section: str | None, projects: str | None, config: str, force: bool, **
 def _answer(question: Question, given: str | None) -> str:
     if given is not None:
         return given
-    if sys.stdin.isatty():
+    if sys.stdin is not None and sys.stdin.isatty():
         answer: str = click.prompt(question.prompt, default=question.default, err=True)
         return answer
     if question.default is None:

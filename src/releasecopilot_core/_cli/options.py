@@ -13,6 +13,10 @@ config_option = click.option(
     "--config", metavar="PATH", type=click.Path(), help="Settings file.  [default: config/settings.yaml]"
 )
 database_option = click.option("--database", metavar="PATH-OR-URL", help="Where the commits are kept.")
+#: More rows than anybody reads, and fewer than a database can count.
+limit_option = click.option(
+    "--limit", type=click.IntRange(1, 1_000_000), default=20, show_default=True, help="How many, newest first."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 

@@ -18,11 +18,11 @@ def reader_may_leave() -> Iterator[None]:
 
 
 def hush() -> None:
-    """Send what closed pipes would have got, and all that is printed after it, nowhere."""
+    """Send what closed pipes and full disks would have got, and all that is printed after it, nowhere."""
     # The streams of the interpreter: click puts wrappers that tell nothing in front of them.
     for stream in (sys.__stdout__, sys.__stderr__):
         if stream is not None:
             try:
                 stream.flush()
-            except BrokenPipeError:
+            except OSError:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

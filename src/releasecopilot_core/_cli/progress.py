@@ -20,7 +20,7 @@ def progress(*, quiet: bool) -> Iterator[Callable[[Progress], None]]:
     """Give a function that shows how far a run has come."""
     if quiet:
         yield lambda _: None
-    elif sys.stderr.isatty():
+    elif sys.stderr is not None and sys.stderr.isatty():
         with _Bar() as bar:
             yield bar
     else:

@@ -42,6 +42,11 @@ def _question(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def _one_form(*, as_json: bool, as_csv: bool, **_: Any) -> None:
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv exclude each other", click.get_current_context())
+
+
 @click.command(cls=ManyValuesCommand)
 @_question
 def stories(**options: Any) -> None:
@@ -49,6 +54,7 @@ def stories(**options: Any) -> None:
     from .opening import opened, tell_if_keys_are_stale
     from .words import NO_STORY, print_rows
 
+    _one_form(**options)
     with opened(options["config"], database=options["database"]) as ingestor:
         source = options["source"] or ingestor.default_source()
         store = ingestor.store(source, create=False)
@@ -70,6 +76,7 @@ def commits(story: str | None, unassigned: bool, **options: Any) -> None:
     from .opening import opened, tell_if_keys_are_stale
     from .words import print_rows
 
+    _one_form(**options)
     if story and unassigned:
         raise click.UsageError("--story and --unassigned exclude each other", click.get_current_context())
     with opened(options["config"], database=options["database"]) as ingestor:

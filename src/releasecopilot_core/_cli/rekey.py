@@ -65,7 +65,7 @@ def _print(changes: list[dict[str, Any]], *, as_json: bool) -> None:
 
 
 def _ask() -> None:
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         raise click.UsageError(
             "nothing was written: add --yes to write without being asked", click.get_current_context()
         )

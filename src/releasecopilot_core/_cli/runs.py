@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from .options import config_option, database_option, json_option
+from .options import config_option, database_option, json_option, limit_option
 
 _source = click.option("--source", help="Whose database.  [default: the one that is configured]")
 
@@ -19,7 +19,7 @@ def runs() -> None:
 
 
 @runs.command("list")
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many, newest first.")
+@limit_option
 @_source
 @config_option
 @database_option

@@ -117,7 +117,7 @@ def closed_pipe() -> Any:
 
 def test_full_disk_is_one_line(scanned: Any, wait_for: Any) -> None:
     """`rc commits --csv > report.csv` on a full disk fails in one line; a scan is stored all the same."""
-    with open("/dev/full", "w") as full:  # noqa: PTH123 (a device)
+    with open("/dev/full", "w") as full:
         questioned = wait_for(scanned.start("commits", "--csv", stdout=full))
         scan = wait_for(scanned.start("ingest", "bitbucket-scan", "--json", "--quiet", stdout=full))
     line = "rc: the output cannot be written (No space left on device)\n"
