@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -144,9 +145,9 @@ def test_environment_counts_without_settings(place: Place, api: Any) -> None:
     assert place.rows("SELECT count(*) FROM commits", "one.db") == [(1,)]
     assert place.scan(RC_GIT__REPOSITORIES=f"[{api.path}]", RC_DATABASE="two.db").code == 0
     assert place.rows("SELECT count(*) FROM commits", "two.db") == [(1,)]
-    assert place.scan(api.path, RC_GIT__REPOSITORIES="[half").err == (
-        "rc: environment variable RC_GIT__REPOSITORIES: looks like a YAML list or map, but is not valid\n"
-    )
+    wrong = place.scan(api.path, RC_GIT__REPOSITORIES="[half")
+    assert wrong.code == 2
+    assert re.fullmatch(r"rc: environment variable RC_GIT__REPOSITORIES: [^\n]+\n", wrong.err)
 
 
 def test_mistakes_are_one_line(place: Place, api: Any) -> None:
@@ -264,3 +265,34 @@ def processes_in(folder: Path) -> list[str]:
         if str(folder).encode() in command and command.startswith(b"git\0"):
             found.append(command.decode())
     return found
+
+
+# --- doctor ----------------------------------------------------------------------------------------------------
+
+
+def test_doctor_looks_at_git_repositories_and_clones(place: Place, workspace: Any, api: Any) -> None:
+    """Each configured repository answers or says what to do; without a main branch branches must be named."""
+    place.scan(api.path.as_uri())
+    empty = workspace.add("empty")
+    section = {"repositories": [str(api.path), str(empty.path), "/nowhere", "http://127.0.0.1:9/acme/x.git"]}
+    (place.folder / "settings.yaml").write_text(json.dumps({"git": section}))
+    command = [
+        RC,
+        "doctor",
+        "--source",
+        "git",
+        "--config",
+        "settings.yaml",
+        "--database",
+        "data/git/commits.db",
+        "--json",
+    ]
+    done = subprocess.run(command, cwd=place.folder, env=place.environment, capture_output=True, text=True, check=False)
+    found: dict[str, list[tuple[str, str]]] = {}
+    for row in json.loads(done.stdout):
+        found.setdefault(row["check"], []).append((row["status"], row["text"]))
+    assert done.returncode == 1
+    assert re.fullmatch(r"git \d+\.\d+ will do", found["git: version"][0][1])
+    assert [status for status, _ in found["git: repositories"]] == ["ok", "warning", "failed", "failed"]
+    assert found["git: repositories"][0][1] == "repositories/api: 1 branches, main branch 'main'"
+    assert found["git: clones"] == [("ok", "temp_data/git/clones: 1 clones, 0 of 2,000 MB")]

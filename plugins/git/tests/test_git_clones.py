@@ -150,15 +150,15 @@ def test_broken_clone_is_made_anew(
 
 
 def test_half_a_clone_is_no_clone(cache: Clones, remote: Remote, server: Repository) -> None:
-    """What a killed process left is thrown away; the clone gets its name when it is whole."""
-    cache.folder.mkdir()
-    name = "api-" + "0" * 16
-    (cache.folder / f"{name}.half").mkdir()
-    half = cache._directory(remote.url).with_suffix(".half")
-    half.mkdir()
-    (half / "objects").write_text("no folder")
+    """What a killed process left is thrown away; a clone gets its name when it is whole."""
+    with cache.up_to_date(remote) as git:
+        name = git.directory.stem
+    Clones(cache.folder, limit_mb=0).prune()
+    (cache.folder / f"{name}.123.half" / "objects").mkdir(parents=True)
+    other = cache.folder / "another.123.half"
+    other.mkdir()
     assert listed(cache, remote) == (server.branches(), 5)
-    assert not half.exists()
+    assert [path.name for path in cache.folder.glob("*.half")] == [other.name]
 
 
 def test_server_out_of_reach_leaves_the_clone(cache: Clones, remote: Remote, server: Repository) -> None:
@@ -238,7 +238,7 @@ def test_longest_unused_clones_go_first(cache: Clones, processes: Processes, new
         server.line(3)
         remotes.append(Remote(server.path.as_uri(), processes))
         listed(cache, remotes[-1])
-        os.utime(cache._directory(remotes[-1].url), (time.time() - 1000 + number,) * 2)
+        os.utime(directory_of(cache, remotes[-1]), (time.time() - 1000 + number,) * 2)
     listed(cache, remotes[0])
     size = sum(file.stat().st_size for file in directory_of(cache, remotes[0]).rglob("*") if file.is_file())
     Clones(cache.folder, limit_mb=2.5 * size / 1e6).prune()

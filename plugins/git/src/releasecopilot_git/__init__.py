@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from releasecopilot_core import hookimpl
 
 if TYPE_CHECKING:
-    from releasecopilot_core import Settings, Source
+    from releasecopilot_core import Finding, Settings, Source
 
 
 def open_git(settings: Settings) -> Source:
@@ -30,3 +30,13 @@ open_git.needs_settings = False  # type: ignore[attr-defined]
 def rc_sources() -> Mapping[str, Callable[[Settings], Source]]:
     """Provide `rc ingest git-scan`."""
     return {"git": open_git}
+
+
+@hookimpl
+def rc_checks(settings: Settings, source: str) -> Mapping[str, Callable[[], Iterable[Finding]]]:
+    """Look at git, the configured repositories and the clones."""
+    if source != "git":
+        return {}
+    from .checks import checks
+
+    return checks(settings)

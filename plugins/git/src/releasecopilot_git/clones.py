@@ -120,8 +120,10 @@ class Clones:
         self._made(git, remote, contents=contents)
 
     def _made(self, git: Git, remote: Remote, *, contents: bool) -> None:
-        half = git.directory.with_suffix(".half")
-        shutil.rmtree(half, ignore_errors=True)
+        for half in self.folder.glob(f"{git.directory.stem}.*.half"):
+            shutil.rmtree(half, ignore_errors=True)
+        # The git of a process that was killed may still be writing to its own.
+        half = git.directory.with_suffix(f".{os.getpid()}.half")
         try:
             for partial in [False] if contents else [True, False]:
                 git.processes.run(["init", "--quiet", "--bare", "--template=", str(half)], reading_environment())
@@ -139,14 +141,16 @@ class Clones:
         finally:
             shutil.rmtree(half, ignore_errors=True)
 
+    def sizes(self) -> dict[Path, int]:
+        """Return the clones that are there, with their sizes in bytes."""
+        return {clone: _size(clone) for clone in sorted(self.folder.glob("*.git")) if clone.is_dir()}
+
     # --- pruning ---------------------------------------------------------------------------------------------
 
     def prune(self) -> None:
         """Remove clones that nobody has used for long, and the longest unused ones until the rest is small enough."""
-        clones = sorted((clone for clone in self.folder.glob("*.git") if clone.is_dir()), key=_used, reverse=True)
         kept = 0.0
-        for clone in clones:
-            size = _size(clone)
+        for clone, size in sorted(self.sizes().items(), key=lambda pair: _used(pair[0]), reverse=True):
             if kept + size > self.limit_mb * _MEGABYTE or time.time() - _used(clone) > self.days * 86_400:
                 with contextlib.suppress(ClonesError), self._locked(clone, 0):
                     _log.info("%s: removed from the cache", clone)

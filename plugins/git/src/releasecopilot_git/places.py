@@ -8,9 +8,10 @@ from typing import Protocol
 import attrs
 
 from .clones import Clones
+from .locating import Location
 from .refs import Refs, refs_of
 from .remote import Remote
-from .running import Git
+from .running import Git, Processes
 
 
 class Place(Protocol):
@@ -80,3 +81,10 @@ class Cloned:
         """Throw the clone away; the next `reading` makes it anew."""
         self.clones.discard(git)
         return True
+
+
+def place_of(location: Location, processes: Processes, clones: Clones) -> Place:
+    """Return where a location is read: a path where it is, a URL from a clone of it."""
+    if location.directory is not None:
+        return OnDisk(Git(location.directory, processes), location.checkout)
+    return Cloned(Remote(location.url or "", processes), clones)

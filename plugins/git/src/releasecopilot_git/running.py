@@ -196,8 +196,8 @@ def _dotted(version: tuple[int, ...]) -> str:
     return ".".join(map(str, version))
 
 
-def require_git(processes: Processes) -> None:
-    """Make sure that there is a git new enough.
+def require_git(processes: Processes) -> str:
+    """Return git's version, which is new enough.
 
     Raises:
         GitUnavailable: there is none, or it is too old; the message says what to install.
@@ -208,6 +208,7 @@ def require_git(processes: Processes) -> None:
         raise GitUnavailable(f"the git on the PATH does not tell its version ({said[:80]!r}); reinstall git")
     if (int(match[1]), int(match[2])) < MINIMUM:
         raise GitUnavailable(f"git {match[0]} is too old; install git {_dotted(MINIMUM)} or later")
+    return match[0]
 
 
 @attrs.frozen

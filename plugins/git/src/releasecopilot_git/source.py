@@ -12,9 +12,8 @@ from releasecopilot_core.errors import SourceError, UsageError
 from .clones import Clones
 from .gate import Look
 from .locating import Location
-from .places import Cloned, OnDisk, Place
-from .remote import Remote
-from .running import Git, Processes, require_git
+from .places import OnDisk, place_of
+from .running import Processes, require_git
 from .selecting import found_nowhere, select_branches, select_repositories
 from .settings import GitSettings, git_settings
 from .visit import Visit, commits_ahead, repository_of
@@ -61,7 +60,7 @@ class GitSource:
             yield Batch(problems=(problem,), scanned=Scanned(name=name, status="failed"))
         detail = self._settings.detail(files)
         visits = [
-            Visit(location, self._place(location), memory, patterns, request, detail)
+            Visit(location, place_of(location, self._processes, self._clones), memory, patterns, request, detail)
             for location in selection.locations
         ]
         for visit in visits:
@@ -87,7 +86,7 @@ class GitSource:
     def _planned(
         self, location: Location, patterns: tuple[str, ...], request: ScanRequest, memory: Memory
     ) -> PlanEntry:
-        place = self._place(location)
+        place = place_of(location, self._processes, self._clones)
         refs = place.refs()
         repository = repository_of(location, refs)
         look = Look.at(repository, request, memory, patterns)
@@ -108,8 +107,3 @@ class GitSource:
         if mode == "api":
             raise UsageError("--files api: git repositories have no API; use auto, git or none")
         return mode
-
-    def _place(self, location: Location) -> Place:
-        if location.directory is not None:
-            return OnDisk(Git(location.directory, self._processes), location.checkout)
-        return Cloned(Remote(location.url or "", self._processes), self._clones)
