@@ -1,4 +1,4 @@
-"""Every chore: `nox -s demo`, `tests`, `lint`, `types`, `bench`, `build`."""
+"""Every chore: `nox -s demo`, `tests`, `soak`, `lint`, `types`, `bench`, `build`."""
 
 from __future__ import annotations
 
@@ -61,6 +61,13 @@ def tests(session: nox.Session) -> None:
     arguments = session.posargs or ["-n", "auto", "--dist", "worksteal", "tests", "plugins"]
     # Not below this checkout: tests of what is no repository need a folder outside of any.
     session.run("python", "-m", "pytest", *arguments, env={"TMPDIR": SYSTEM_TEMPORARY})
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Hold the database to git for thousands of drawn histories, crashes and faults; goes on where it stopped."""
+    install(session, "hypothesis>=6.100", "pytest>=8.0", "waitress>=3.0")
+    session.run("python", "tests/together/soak.py", *session.posargs, env={"TMPDIR": SYSTEM_TEMPORARY})
 
 
 @nox.session
