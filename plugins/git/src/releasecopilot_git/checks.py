@@ -44,11 +44,11 @@ def _repositories(section: GitSettings) -> Iterator[Finding]:
             except ReleaseCopilotError as error:
                 yield Finding("failed", str(error))
             else:
-                main = (
-                    f"main branch {refs.main!r}" if refs.main else "no main branch; name branches in default_branches"
-                )
-                status = "ok" if refs.main or section.default_branches else "warning"
-                yield Finding(status, f"{location.full_name}: {len(refs.tips)} branches, {main}")
+                told = f"{location.full_name}: {len(refs.tips)} branches, main branch {refs.main!r}"
+                if refs.main is None and not section.default_branches:
+                    yield Finding("warning", f"{told}; name branches in default_branches")
+                else:
+                    yield Finding("ok", told)
 
 
 def _clones(section: GitSettings) -> Iterator[Finding]:
