@@ -162,6 +162,55 @@ def test_source_that_breaks_off_leaves_an_artifact(opened: Any, error: Exception
     assert len(list(ingestor.store("toy").commits())) == 1
 
 
+def exits_half_way(request: Any, memory: Any) -> Iterator[Batch]:
+    yield complete(commit(1))[0]
+    raise SystemExit(7)
+
+
+@pytest.mark.parametrize(
+    ("batches", "message"),
+    [
+        (exits_half_way, "source 'toy' failed (SystemExit: 7)"),
+        ([complete(commit(1))[0], "no batch"], "source 'toy' failed (TypeError: expected a Batch, not 'no batch')"),
+        ([complete(commit(1))[0], None], "source 'toy' failed (TypeError: expected a Batch, not None)"),
+    ],
+    ids=["SystemExit", "text", "None"],
+)
+def test_source_that_misbehaves_is_blamed(opened: Any, batches: Any, message: str) -> None:
+    """It neither ends the process nor passes as a complete run; what came before stays."""
+    run = opened(FakeSource(batches)).scan("toy")
+    assert (run.status, run.new, document(run)["status"]) == ("failed", 1, "failed")
+    assert run.problems[0].message.startswith(message)
+
+
+class BrokenSink:
+    """A sink that raises when it has read one entry."""
+
+    @hookimpl
+    def rc_open_sink(self, url: str) -> BrokenSink:
+        return self
+
+    def publish(self, run: Run, entries: Iterator[Any], problems: list[Any]) -> str:
+        next(entries)
+        raise KeyError("acme")
+
+    def discard(self, run_id: str) -> None:
+        """Nothing is left over."""
+
+
+def test_sink_that_raises_makes_the_run_partial(opened: Any, tmp_path: Path) -> None:
+    """What was scanned is stored, and the run is recorded with what is missing."""
+    run = opened(complete(commit(1)), **{"a-sink": BrokenSink()}).scan("toy")
+    assert (run.status, run.new, run.artifact) == ("partial", 1, None)
+    (problem,) = run.problems
+    assert (problem.kind, problem.message.split(";")[0]) == (
+        "artifact",
+        "the artifact's sink failed (KeyError: 'acme')",
+    )
+    with CommitStorage(tmp_path / "c.db") as storage:
+        assert [row["status"] for row in storage.runs()] == ["partial"]
+
+
 def test_wrong_request_is_raised_and_leaves_no_artifact(opened: Any, tmp_path: Path) -> None:
     """An unknown repository is the caller's mistake: nothing was scanned, nothing is published."""
 

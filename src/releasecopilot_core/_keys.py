@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING
 import attrs
 
 from ._model import Batch, Commit, Origin, Sighting, StoryKey
+from .errors import ReleaseCopilotError
 
 if TYPE_CHECKING:
     from ._plugins import Host
     from ._settings import Settings
 
 _HOOK = "rc_story_keys"
+
+#: What is longer is no name of a story.
+LONGEST_KEY = 255
 
 
 class KeyFinder:
@@ -47,7 +51,9 @@ class KeyFinder:
         for plugin, answer in self._host.ask(_HOOK, commit=commit, settings=self._settings):
             try:
                 found |= self._understood(plugin, answer, commit)
-            except TypeError as error:
+            except (ReleaseCopilotError, KeyboardInterrupt):
+                raise
+            except BaseException as error:  # code we did not write: an answer may do anything when it is read
                 self._host.blame(plugin, _HOOK, error)
         return frozenset(found)
 
@@ -56,11 +62,9 @@ class KeyFinder:
         plain: set[str] = set()
         for key in _iterable(answer):
             if isinstance(key, StoryKey):
-                found.add(attrs.evolve(key, plugin=plugin))
-            elif isinstance(key, str):
-                plain.add(key)
+                found.add(attrs.evolve(key, key=_checked(key.key), plugin=plugin))
             else:
-                raise TypeError(f"expected StoryKey or str, not {key!r}")
+                plain.add(_checked(key))
         if plain:
             found |= {StoryKey(key, origin, plugin) for key, origin in self._origins(plugin, plain, commit)}
         return found
@@ -110,6 +114,15 @@ def _only(commit: Commit, kind: str) -> Commit:
 
     kept = (without_the_other(seen) for seen in commit.sightings if getattr(seen, kind) is not None)
     return attrs.evolve(commit, message=None, sightings=frozenset(kept))
+
+
+def _checked(key: object) -> str:
+    """Return a key that can be stored, printed and typed."""
+    if not isinstance(key, str):
+        raise TypeError(f"expected StoryKey or str, not {key!r}")
+    if not 0 < len(key) <= LONGEST_KEY or not key.isprintable():
+        raise ValueError(f"expected a key of up to {LONGEST_KEY} printable characters, not {key[:40]!a}")
+    return str(key)
 
 
 def _iterable(answer: object) -> Iterable[object]:

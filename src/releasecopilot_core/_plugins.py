@@ -91,7 +91,7 @@ class Host:
         except BaseException as error:  # a stranger's module may raise anything, SystemExit included
             if self._manager.has_plugin(name):
                 self._manager.unregister(name=name)
-            return PluginInfo(name=name, version=version, status="failed", error=_in_one_line(error))
+            return PluginInfo(name=name, version=version, status="failed", error=in_one_line(error))
         return PluginInfo(name=name, version=version, status="loaded", hooks=hooks)
 
     def _checked_hooks(self, plugin: object) -> tuple[str, ...]:
@@ -179,7 +179,10 @@ class Host:
             names = ", ".join(sorted(found)) or "none"
             raise UnknownNameError(f"no {what} named {name!r}; installed: {names}{self._failed_note()}")
         plugin, opener = found[name]
-        return self.guard(plugin, hook, lambda: opener(settings))
+        opened = self.guard(plugin, hook, lambda: opener(settings))
+        if opened is None:
+            raise PluginError(plugin, f"{hook}: what opens {name!r} returned nothing")
+        return opened
 
     def open_first(self, hook: str, url: str, settings: Any, *, what: str, **more: Any) -> Any:
         """Return the first plugin's answer to a URL.
@@ -205,13 +208,13 @@ class Host:
         except (ReleaseCopilotError, KeyboardInterrupt):
             raise
         except BaseException as error:  # code we did not write
-            raise PluginError(plugin, f"{hook} failed ({_in_one_line(error)})") from error
+            raise PluginError(plugin, f"{hook} failed ({in_one_line(error)})") from error
 
     # --- blame -----------------------------------------------------------------------------------------------
 
     def blame(self, plugin: str, hook: str, error: BaseException) -> None:
         """Note that a plugin raised; the first error is kept, the others are counted."""
-        count, message = self._faults.get((plugin, hook), (0, _in_one_line(error)))
+        count, message = self._faults.get((plugin, hook), (0, in_one_line(error)))
         self._faults[plugin, hook] = (count + 1, message)
 
     def problems(self) -> list[Problem]:
@@ -257,6 +260,7 @@ def _drained(answer: Any) -> Any:
     return list(answer) if hasattr(answer, "__next__") else answer
 
 
-def _in_one_line(error: BaseException) -> str:
+def in_one_line(error: BaseException) -> str:
+    """Return what a plugin's error says, as problems show it: its kind and its message."""
     text = " ".join(str(error).split())
     return text if isinstance(error, PluginValidation) else f"{type(error).__name__}: {text}".rstrip(": ")

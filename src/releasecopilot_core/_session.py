@@ -7,8 +7,8 @@ import logging
 import os
 import secrets
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from typing import Any
 
 import attrs
 
@@ -18,7 +18,7 @@ from ._interfaces import Sink, Store
 from ._keys import KeyFinder
 from ._model import Batch, Problem, RunStatus
 from ._pipeline import HARMLESS, Tally, ingest
-from ._plugins import Host
+from ._plugins import Host, in_one_line
 from ._run import RepositoryReport, Run
 from .errors import ArtifactError, ReleaseCopilotError, SourceError, StoreError, UsageError
 
@@ -37,7 +37,7 @@ class Session:
     on_finish: Callable[[Run], None] | None
     stop: threading.Event | None = None
 
-    def perform(self, scan: Callable[[], Iterator[Any]], keys: KeyFinder, requests: Callable[[], int]) -> Run:
+    def perform(self, scan: Callable[[], Iterable[Batch]], keys: KeyFinder, requests: Callable[[], int]) -> Run:
         """Store what `scan` yields and publish the run; `requests` is asked at the end."""
         start = phoenix_or_none(self.run.window.start)
         _log.info("run %s: %s of %s, window since %s", self.run.run_id, self.run.kind, self.run.source, start)
@@ -45,10 +45,8 @@ class Session:
             self.sink.discard(run_id)
         status: RunStatus | None = None
         try:
-            with contextlib.closing(cast(Any, scan())) as batches:
-                ingest(
-                    self._until_stopped(batches), keys=keys, store=self.store, tally=self.tally, run_id=self.run.run_id
-                )
+            with contextlib.closing(self._batches(scan)) as batches:
+                ingest(batches, keys=keys, store=self.store, tally=self.tally, run_id=self.run.run_id)
             if self.stop is not None and self.stop.is_set():
                 status = "interrupted"
         except KeyboardInterrupt:
@@ -73,20 +71,33 @@ class Session:
             raise
         return self._finish(status, requests())
 
-    def _until_stopped(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        while self.stop is None or not self.stop.is_set():
-            try:
-                batch = next(batches)
-            except StopIteration:
-                return
-            except ReleaseCopilotError:
-                raise
-            except Exception as error:  # the source is code we did not write
-                _log.exception("source %r failed", self.run.source)
-                text = " ".join(f"{type(error).__name__}: {error}".split())
-                message = f"source {self.run.source!r} failed ({text}); the log has the traceback"
-                raise _SourceBroken(message) from error
-            yield batch
+    def _batches(self, scan: Callable[[], Iterable[Batch]]) -> Generator[Batch]:
+        """Yield what the source yields, until the run is to stop; what it raises by mistake bears its name."""
+        with contextlib.ExitStack() as stack:
+            with self._source_blamed():
+                batches = iter(scan())
+            if isinstance(batches, Generator):
+                stack.callback(batches.close)
+            while self.stop is None or not self.stop.is_set():
+                with self._source_blamed():
+                    try:
+                        batch = next(batches)
+                    except StopIteration:
+                        return
+                    if not isinstance(batch, Batch):
+                        raise TypeError(f"expected a Batch, not {batch!r}")
+                yield batch
+
+    @contextlib.contextmanager
+    def _source_blamed(self) -> Iterator[None]:
+        try:
+            yield
+        except (ReleaseCopilotError, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # the source is code we did not write, and may raise SystemExit, too
+            _log.exception("source %r failed", self.run.source)
+            message = f"source {self.run.source!r} failed ({in_one_line(error)}); the log has the traceback"
+            raise _SourceBroken(message) from error
 
     def _end_unbegun(self, error: UsageError) -> None:
         """Record a request that could not be carried out as asked; it leaves no artifact."""
@@ -136,6 +147,13 @@ class Session:
             )
         except (ArtifactError, StoreError) as error:
             problems.append(Problem(kind="artifact", message=str(error)))
+        except (ReleaseCopilotError, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # the sink is code we did not write
+            _log.exception("the sink failed")
+            what = f"the artifact's sink failed ({in_one_line(error)})"
+            remedy = "what was scanned is stored, the log has the traceback"
+            problems.append(Problem(kind="artifact", message=f"{what}; {remedy}"))
         status = "partial" if len(problems) > found and run.status == "complete" else run.status
         return attrs.evolve(
             run,
