@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from releasecopilot_core import CommitStorage, Window, walking
+from releasecopilot_core import CommitStorage, Walk, Window, walking
 from releasecopilot_core.errors import ListingExpired, SourceError
 from releasecopilot_core.testing import FakeHistory
 from releasecopilot_core.testing.sinks import a_run
@@ -271,3 +271,17 @@ def test_everything_reachable_is_stored_or_behind_a_boundary(
             walk(store, history, final, branch, full=True)
         assert history.reachable(final.values()) <= stored(store)
         assert list(store.walks(REPOSITORY)) == []
+
+
+def test_branches_are_walked_in_order() -> None:
+    """Main first, then what is wanted, then what was left unfinished, without the tip of what is not wanted."""
+    tips = {"main": sha(1), "x": sha(2), "old": sha(3), "release/1": sha(4)}
+    cut_off = Walk(branch="old", target=sha(9), boundary=frozenset({sha(8)}))
+    bounded = Walk(branch="gone", target=sha(7), boundary=frozenset({sha(6)}), since=WINDOW.start, bounded=True)
+    request: dict[str, Any] = {"main": "main", "walks": [bounded, cut_off], "tips": tips, "window": WINDOW}
+    plain = walking.branches_to_walk(**request, wanted=["release/1", "main"], full=False)
+    assert [branch for branch, _ in plain] == ["main", "release/1", "old"]
+    assert plain[1][1] == tips
+    assert "old" not in plain[2][1]
+    full = walking.branches_to_walk(**request, wanted=["release/1", "main"], full=True)
+    assert [branch for branch, _ in full] == ["main", "release/1", "gone", "old"]

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 
-#: What programs need to run; tokens and passwords are in variables of other names.
-_NEEDED = frozenset({"PATH", "PATHEXT", "HOME", "LANG", "LC_ALL", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "USERPROFILE"})
+#: What programs need to run, git among them; tokens and passwords are in variables of other names.
+_NEEDED = frozenset(
+    {"PATH", "PATHEXT", "HOME", "LANG", "LC_ALL", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "USERPROFILE"}
+    | {"GIT_DIR", "GIT_WORK_TREE", "GIT_CEILING_DIRECTORIES"}
+)
 
 
 def output_of(*command: str, seconds: float = 10.0) -> str | None:

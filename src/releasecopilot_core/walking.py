@@ -53,6 +53,30 @@ class _Moved(Exception):
     """A walk's own commits vanished: it has to start anew at the branch's tip."""
 
 
+def branches_to_walk(
+    *,
+    main: str | None,
+    walks: Iterable[Walk],
+    tips: Mapping[str, str],
+    wanted: Iterable[str],
+    window: Window,
+    full: bool,
+) -> list[tuple[str, Mapping[str, str]]]:
+    """Return the branches to walk, the main branch first, each with the tips that its walker is to know.
+
+    Beside the `wanted` ones these are all whose walk was cut off, and all whose boundary the window, or `full`, reaches
+    behind by now, be they wanted or even there any more: other branches left out what lies behind their heads. One that
+    is not wanted only goes on where it was left; its tip is kept from its walker.
+    """
+    chosen = dict.fromkeys(wanted)
+    left = {
+        walk.branch for walk in walks if not walk.bounded or full or walk.since is None or window.start < walk.since
+    }
+    order = sorted(dict.fromkeys([*chosen, *sorted(left)]), key=lambda branch: branch != main)
+    others = {branch: {name: sha for name, sha in tips.items() if name != branch} for branch in left - chosen.keys()}
+    return [(branch, others.get(branch, tips)) for branch in order]
+
+
 @attrs.define
 class BranchWalker:
     """Walks the branches of one repository, one after the other.

@@ -234,13 +234,17 @@ class WorkspaceMachine(RuleBasedStateMachine):
 
     # --- us --------------------------------------------------------------------------------------------------
 
-    @rule(hours=st.sampled_from(WINDOWS), branches=st.sampled_from([["*"], ["*"], ["main"]]), full=st.booleans())
-    def scan(self, hours: float, branches: list[str], full: bool) -> None:
+    @rule(
+        hours=st.sampled_from(WINDOWS),
+        branches=st.sampled_from([["*"], ["*"], ["main"]]),
+        full=st.booleans(),
+        files=st.sampled_from(["auto", "api", "git"]),
+    )
+    def scan(self, hours: float, branches: list[str], full: bool, files: Any) -> None:
         """Scan; when the run says that it is complete, it is."""
         self._remember()
-        run = self.workspace.scan(
-            hours=hours, branches=branches, full=full, bitbucket={"retry_seconds": 1, "sweep_hours": 0}
-        )
+        quick = {"retry_seconds": 1, "sweep_hours": 0}
+        run = self.workspace.scan(hours=hours, branches=branches, full=full, files=files, bitbucket=quick)
         assert run.status in ("complete", "partial", "failed")
         assert run.status == "complete" or run.problems
         if run.status == "complete":
@@ -296,6 +300,7 @@ class WorkspaceMachine(RuleBasedStateMachine):
         self._remember()
         run = self.workspace.scan(full=True, branches=["*"], bitbucket={"sweep_hours": 0})
         assert run.status == "complete", run.problems
+        assert {report.history for report in run.repositories} <= {"complete"}
         self._hold(run, ["*"])
         stored = self.workspace.stored()
         reachable = {sha for api in self.repositories.values() for sha in api.reachable(*api.branches().values())}

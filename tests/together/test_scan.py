@@ -111,6 +111,36 @@ def test_first_contact_is_bounded_and_deepened(workspace: Any) -> None:
     assert document(full)["repositories"][0]["history"] == "complete"
 
 
+def test_history_behind_a_branch_that_is_gone_is_loaded_too(workspace: Any) -> None:
+    """Another branch left out what lies behind its head: `--full` goes on from its boundary all the same."""
+    api = workspace.add("api")
+    api.commit("main", "base", hours_ago=900)
+    api.set("feature/long", api.head("main"))
+    api.history("feature/long", [800.0 - n for n in range(450)])
+    workspace.scan(files="none")
+    api.commit("feature/next", "work", parents=[api.head("feature/long")])
+    workspace.scan(files="none")
+    api.delete("feature/long")
+    assert workspace.scan(files="none").repositories[0].history == "bounded"
+    run = workspace.scan(full=True, files="none")
+    assert (run.status, run.repositories[0].history) == ("complete", "complete")
+    assert workspace.stored() == set(api.reachable("main", "feature/next"))
+    assert set(run.repositories[0].heads_after) == {"main", "feature/next"}
+
+
+def test_history_behind_a_branch_that_is_not_wanted_any_more_is_loaded_too(workspace: Any) -> None:
+    """The same for a branch that was taken out of the settings; its new commits stay unknown."""
+    api = workspace.add("api")
+    shas = api.history("main", [900.0 - n for n in range(450)])
+    release = api.commit("release/1", "release", parents=[shas[-1]])
+    workspace.scan(files="none")
+    unwanted = api.commit("main", "unwanted")
+    run = workspace.scan(branches=["release/*"], full=True, files="none")
+    assert (run.status, run.repositories[0].history) == ("complete", "complete")
+    assert workspace.stored() == {*shas, release}
+    assert unwanted not in workspace.stored()
+
+
 def test_force_push_and_garbage_collection(workspace: Any) -> None:
     """The old head is gone from the service: the scan goes on from what is stored, and nothing is deleted."""
     api = workspace.add("api")

@@ -44,6 +44,8 @@ def test_workspace_is_enough() -> None:
         ({}, "bitbucket.workspace: 'workspace' is missing|bitbucket: 'workspace' is missing"),
         ({"workspace": ""}, "bitbucket: workspace is empty; write the workspace's slug, as in bitbucket.org/SLUG"),
         ({"workspace": "  "}, "is empty"),
+        ({"repositories": ["api", ""]}, "repositories holds an empty name"),
+        ({"default_branches": [" "]}, "default_branches holds an empty name"),
         ({"workspce": "acme"}, "bitbucket.workspce: unknown key; did you mean 'workspace'"),
         ({"repositories": "api"}, r"bitbucket.repositories: expected a list such as \[api\]"),
         ({"api_url": "api.bitbucket.org/2.0"}, "api_url must be an address such as https://.*'api.bitbucket.org/2.0'"),

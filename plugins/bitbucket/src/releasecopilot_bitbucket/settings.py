@@ -67,6 +67,11 @@ def _web_address(_: object, attribute: attrs.Attribute[Any], value: str | None) 
         raise ValueError(f"{attribute.name} must be an address such as {example}, not {value!r}")
 
 
+def _all_named(_: object, attribute: attrs.Attribute[tuple[str, ...]], value: tuple[str, ...]) -> None:
+    if not all(name.strip() for name in value):
+        raise ValueError(f"{attribute.name} holds an empty name; take it out, or write the name")
+
+
 def _positive(_: object, attribute: attrs.Attribute[float], value: float) -> None:
     if not 0 < value <= 3600:
         raise ValueError(f"{attribute.name} must be above 0 and at most 3600, not {value:g}")
@@ -94,8 +99,8 @@ class BitbucketSettings:
     """
 
     workspace: str = attrs.field(validator=_named)
-    repositories: tuple[str, ...] = ()
-    default_branches: tuple[str, ...] = ()
+    repositories: tuple[str, ...] = attrs.field(default=(), validator=_all_named)
+    default_branches: tuple[str, ...] = attrs.field(default=(), validator=_all_named)
     credentials: Credentials = attrs.field(factory=Credentials)
     api_url: str = attrs.field(default=_API_URL, validator=_web_address)
     git_url: str | None = attrs.field(default=None, validator=_web_address)

@@ -12,7 +12,7 @@ from releasecopilot_git.running import GitError
 
 from releasecopilot_core import Batch, Commit, Memory, Problem, Repository, Scanned, ScanRequest, Stale
 from releasecopilot_core.errors import AuthenticationError, SourceError
-from releasecopilot_core.walking import BranchWalker, History
+from releasecopilot_core.walking import BranchWalker, History, branches_to_walk
 
 from .api import Api
 from .files import ApiFiles
@@ -124,9 +124,9 @@ class Visit:
     def _branches(self, tips: Mapping[str, str], stale: Mapping[str, Stale]) -> Iterator[Batch]:
         gone = tuple(branch for branch in self.memory.heads(self.repository) if branch not in tips)
         yield Batch(repository=self.repository, deleted_branches=gone, problems=tuple(self._notes(tips)))
-        for branch in self._order(tips, stale):
+        for branch, known in self._to_walk(tips, stale):
             before = len(self._problems)
-            yield from self._walk(branch, tips)
+            yield from self._walk(branch, known)
             if branch in stale and len(self._problems) == before:
                 yield Batch(repository=self.repository, settled_branches={branch: stale[branch].marks})
         for branch in (name for name in stale if name not in tips):
@@ -142,18 +142,18 @@ class Visit:
             message = f"none of its {len(tips)} branches is wanted ({wanted}); nothing is scanned"
             yield Problem(kind="note", message=message, repository=self.repository.full_name)
 
-    def _order(self, tips: Mapping[str, str], stale: Mapping[str, Stale]) -> list[str]:
-        """Return the branches to walk, the main branch first; also deleted ones whose walk was cut off.
-
-        Webhooks tell of all branches: what they announced is fetched, whether it is selected or not.
-        """
-        main = self.repository.main_branch
+    def _to_walk(self, tips: Mapping[str, str], stale: Mapping[str, Stale]) -> list[tuple[str, Mapping[str, str]]]:
+        """Return the branches to walk, in order; webhooks tell of all, so what they announced is wanted as well."""
         announced = [branch for branch in stale if branch in tips]
-        if self.request.repair:
-            return sorted(announced, key=lambda branch: branch != main)
-        open_walks = {walk.branch for walk in self.memory.walks(self.repository) if not walk.bounded}
-        chosen = select_branches({*tips, *open_walks}, self.patterns, main)
-        return sorted(dict.fromkeys([*chosen, *announced]), key=lambda branch: branch != main)
+        selected = select_branches(tips, self.patterns, self.repository.main_branch)
+        return branches_to_walk(
+            main=self.repository.main_branch,
+            walks=() if self.request.repair else self.memory.walks(self.repository),
+            tips=tips,
+            wanted=announced if self.request.repair else [*selected, *announced],
+            window=self.request.window,
+            full=self.request.full,
+        )
 
     def _walk(self, branch: str, tips: Mapping[str, str], *, announced: bool = False) -> Iterator[Batch]:
         # What was pushed to a branch that is gone, git would not send; the API may still have it.
