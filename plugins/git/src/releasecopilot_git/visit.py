@@ -92,10 +92,10 @@ class Visit:
         for is_last in (False, True):
             with self.place.reading(contents=self.detail.needs_contents) as git:
                 self._reached = True
-                now = Refs(self.place.refs_in(git).tips, refs.main)
-                repository = repository_of(self.location, now)
-                self.branches = select_branches(now.tips, self.patterns, now.main)
                 try:
+                    now = Refs(self.place.refs_in(git).tips, refs.main)
+                    repository = repository_of(self.location, now)
+                    self.branches = select_branches(now.tips, self.patterns, now.main)
                     if look.needed:
                         yield from self._history(git, now, repository, look)
                     if self.detail.files:
