@@ -168,6 +168,26 @@ def test_text_file_is_refused(tmp_path: Path) -> None:
         CommitStorage(path)
 
 
+@pytest.mark.parametrize("junk", [b"\xcc", b"\x00"], ids=["no text", "zeroes"])
+@pytest.mark.parametrize("what", [b"CREATE TABLE", b"RC-1 0000"], ids=["schema", "data"])
+def test_damaged_database_is_one_clear_line(tmp_path: Path, what: bytes, junk: bytes) -> None:
+    """A page that was overwritten, of the schema or of a table, is told as damage, with what to do."""
+    path = tmp_path / "c.db"
+
+    def fill() -> None:
+        with CommitStorage(path) as store:
+            store.apply(a_batch(*(a_commit(f"{number:040x}") for number in range(200))))
+            list(store.commits())
+
+    fill()
+    content = bytearray(path.read_bytes())
+    page = content.index(what) // 4096 * 4096
+    content[page + 8 : page + 4096] = junk * 4088
+    path.write_bytes(content)
+    with pytest.raises(StoreError, match=r"c\.db: damaged \(.*; restore it from a backup"):
+        fill()
+
+
 def test_newer_database_is_refused(tmp_path: Path) -> None:
     """A schema from the future says: upgrade."""
     path = tmp_path / "new.db"

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import os
 import re
 import subprocess
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from releasecopilot_core import Batch, Commit, CommitStorage, Repository, Sighting
+from releasecopilot_core._cli.logs import logging_to
 
 PHOENIX = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d-07:00"
 
@@ -124,6 +127,19 @@ def test_full_disk_is_one_line(scanned: Any, wait_for: Any) -> None:
     assert (questioned.code, questioned.err) == (1, line)
     assert (scan.code, scan.err) == (1, line)
     assert scanned.rc("runs", "list", "--limit", "1", "--json").json[0]["status"] == "complete"
+
+
+def test_log_on_a_full_disk_does_not_stop_a_run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """It is told once, in one line, and the run goes on."""
+    (tmp_path / "scan_1.log").symlink_to("/dev/full")
+    with logging_to(str(tmp_path), "1"):
+        for number in range(3):
+            logging.getLogger("releasecopilot_core").info("line %d", number)
+    printed, told = capfd.readouterr()
+    assert (printed, told) == (
+        "",
+        f"rc: {tmp_path}/scan_1.log: the log cannot be written (No space left on device)\n",
+    )
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])

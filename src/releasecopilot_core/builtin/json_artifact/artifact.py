@@ -109,8 +109,12 @@ class JsonArtifacts:
         text = json.dumps(schema(), indent=2) + "\n"
         if not target.exists() or target.read_text(encoding="utf-8") != text:
             fresh = self._folder / f".{SCHEMA_NAME}.{secrets.token_hex(4)}.part"
-            fresh.write_text(text, encoding="utf-8")
-            fresh.replace(target)
+            try:
+                fresh.write_text(text, encoding="utf-8")
+                fresh.replace(target)
+            except BaseException:
+                fresh.unlink(missing_ok=True)
+                raise
 
     def _explained(self) -> _Explained:
         return _Explained(self._folder)

@@ -92,7 +92,7 @@ class Connection:
             # One statement, one moment: another process may be making the tables just now.
             application, version, tables = self.db.conn.execute(_IDENTITY).fetchone()
         except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
+            if "not a database" not in str(error):
                 raise
             raise DatabaseFormatError(f"{self.path}: not an SQLite database ({error}); name another file") from error
         if application != APPLICATION_ID and (tables or application):
@@ -184,6 +184,8 @@ class Connection:
                 raise StoreBusyError(
                     f"{self.path}: another process has held the database for {BUSY_SECONDS:g} s; try again later"
                 ) from error
+            if "decode to UTF-8" in text:
+                raise self._damaged(error) from error
             remedy = next((remedy for word, remedy in _REMEDIES.items() if word in text), None)
             if remedy is None:
                 raise  # a mistake of ours in some statement keeps its traceback
@@ -191,9 +193,14 @@ class Connection:
         except sqlite3.DatabaseError as error:
             if "malformed" not in str(error) and "not a database" not in str(error):
                 raise
-            raise StoreError(f"{self.path}: {error}; restore it from a backup, or scan into a new file") from error
+            raise self._damaged(error) from error
+        except UnicodeDecodeError as error:  # of SQLite's own message about a damaged schema
+            raise self._damaged(error) from error
         except OSError as error:
             raise StoreError(f"{self.path}: cannot be opened ({error.strerror or error}); check the path") from error
+
+    def _damaged(self, error: Exception) -> StoreError:
+        return StoreError(f"{self.path}: damaged ({error}); restore it from a backup, or scan into a new file")
 
     def close(self) -> None:
         """Close the connection; a second time does nothing."""
