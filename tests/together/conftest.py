@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from workspaces import Workspace
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Shells start `command &` so, and all children would ignore the Ctrl-C that tests send them.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("fast", deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
 settings.load_profile("fast")
