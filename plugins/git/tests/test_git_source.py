@@ -160,6 +160,26 @@ def test_first_contact_stops_behind_the_window(scanner: Scanner, repository: Rep
     assert_equal_to_git(scanner, repository)
 
 
+@pytest.mark.parametrize("gone", [True, False])
+def test_history_behind_a_branch_that_is_not_wanted_any_more(
+    scanner: Scanner, repository: Repository, place: object, gone: bool
+) -> None:
+    """Other branches left out what lies behind its head: `--full` goes on from its boundary all the same."""
+    repository.line(4_500, branch="long")
+    window = Window(NOW + timedelta(minutes=4_495), NOW + timedelta(days=9))
+    scanner.scan(place, window=window, branches=("long",))
+    repository.commit(branch="main", parents=[repository.head("long") or ""])
+    scanner.scan(place, window=window, branches=("main",))
+    if gone:
+        repository.delete("long")
+    else:
+        unwanted = repository.commit(branch="long")
+    assert statuses(scanner.scan(place, window=window, branches=("main",), full=True)) == ["complete"]
+    assert list(scanner.store.walks(scanner.known())) == []
+    assert scanner.stored() == set(repository.reachable("main"))
+    assert gone or unwanted not in scanner.stored()
+
+
 def test_unchanged_repository_costs_nothing(scanner: Scanner, repository: Repository, place: object) -> None:
     """When no branch has moved, no history is listed and nothing is fetched."""
     repository.line(5)
@@ -382,6 +402,8 @@ def test_requests_that_make_no_sense(scanner: Scanner, repository: Repository, t
         scanner.scan(tmp_path)
     with pytest.raises(UsageError, match="nothing to scan"):
         scanner.scan()
+    with pytest.raises(UsageError, match="an empty name"):
+        scanner.scan("")
     assert scanner.scan(repository.path, repair=True) == []
 
 

@@ -32,7 +32,7 @@ class Look:
             "last scan was not complete": state is not None and not complete,
             "other branches wanted": state is not None and state.selection != selection,
             "changed": state is not None and _moved(state, repository),
-            "unfinished walk": any(goes_on(walk, request.window) for walk in memory.walks(repository)),
+            "unfinished walk": any(_goes_on(walk, request.window) for walk in memory.walks(repository)),
         }
         reason = next((text for text, holds in reasons.items() if holds), None)
         known = state is not None and complete and state.selection == selection
@@ -44,6 +44,6 @@ def _moved(state: RepositoryState, now: Repository) -> bool:
     return before.updated_on != now.updated_on or before.main_branch != now.main_branch
 
 
-def goes_on(walk: Walk, window: Window) -> bool:
+def _goes_on(walk: Walk, window: Window) -> bool:
     """Whether a walk was cut off, or one that stopped at a window's start must go on for a wider window."""
     return not walk.bounded or walk.since is None or window.start < walk.since

@@ -60,6 +60,8 @@ def _each_once(locations: Iterable[Location]) -> tuple[Location, ...]:
 
 
 def _asked(text: str, known: Sequence[Location]) -> list[Location]:
+    if not text.strip():  # a variable that is not set would otherwise stand for the working directory
+        raise UnknownNameError("an empty name; name a path or URL")
     if is_url(text) or Path(text).exists():
         try:
             return [located(text)]

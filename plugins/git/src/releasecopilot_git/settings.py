@@ -17,6 +17,11 @@ def _not_negative(_: object, attribute: attrs.Attribute[float], value: float) ->
         raise ValueError(f"{attribute.name} must be 0 or above, not {value:g}")
 
 
+def _all_named(_: object, attribute: attrs.Attribute[tuple[str, ...]], value: tuple[str, ...]) -> None:
+    if not all(name.strip() for name in value):
+        raise ValueError(f"{attribute.name} holds an empty name; take it out, or write the name")
+
+
 @attrs.frozen(kw_only=True)
 class GitSettings:
     """What is configured for git repositories.
@@ -26,8 +31,8 @@ class GitSettings:
     `cache_days` is how long a clone stays that is not used; `cache_limit_mb` bounds all of them together.
     """
 
-    repositories: tuple[str, ...] = ()
-    default_branches: tuple[str, ...] = ()
+    repositories: tuple[str, ...] = attrs.field(default=(), validator=_all_named)
+    default_branches: tuple[str, ...] = attrs.field(default=(), validator=_all_named)
     files: Literal["auto", "git", "none"] = "auto"
     renames: bool = False
     line_counts: bool = False

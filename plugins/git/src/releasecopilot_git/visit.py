@@ -10,10 +10,10 @@ import attrs
 
 from releasecopilot_core import Batch, Commit, Memory, Problem, Repository, Scanned, ScanRequest
 from releasecopilot_core.errors import SourceError
-from releasecopilot_core.walking import BranchWalker
+from releasecopilot_core.walking import BranchWalker, branches_to_walk
 
 from .files import file_lists
-from .gate import Look, goes_on
+from .gate import Look
 from .history import PAGE_LENGTH, GitHistory, IncompleteHistory
 from .leasing import held
 from .locating import Location
@@ -116,8 +116,8 @@ class Visit:
     def _history(self, git: Git, refs: Refs, repository: Repository, look: Look) -> Iterator[Batch]:
         gone = tuple(branch for branch in self.memory.heads(repository) if branch not in refs.tips)
         yield Batch(repository=repository, deleted_branches=gone, problems=tuple(self._notes(repository, refs)))
-        for branch in self._order(repository, refs):
-            yield from self._walk(git, branch, refs, repository, look)
+        for branch, tips in self._to_walk(repository, refs):
+            yield from self._walk(git, branch, tips, repository, look)
         walked = {*gone, *(name for name in self.memory.heads(repository) if name not in refs.tips)}
         if walked:
             # A walk of one of them has set its head once more.
@@ -131,26 +131,30 @@ class Visit:
                 message = "it has no branch with a commit; nothing is scanned"
             yield Problem(kind="note", message=message, repository=repository.full_name)
 
-    def _order(self, repository: Repository, refs: Refs) -> list[str]:
-        """Return the branches to walk, the main branch first; also deleted ones whose walk was cut off.
+    def _to_walk(self, repository: Repository, refs: Refs) -> list[tuple[str, Mapping[str, str]]]:
+        """Return the branches to walk, in order, each with the tips that its walker is to know.
 
         Thousands of branches that stand where they stood cost nothing.
         """
-        walks = self.memory.walks(repository)
-        cut_off = {walk.branch for walk in walks if not walk.bounded}
-        go_on = {walk.branch for walk in walks if self.request.full or goes_on(walk, self.request.window)}
         heads = self.memory.heads(repository)
-        chosen = select_branches({*refs.tips, *cut_off}, self.patterns, refs.main)
-        moved = [name for name in chosen if name in go_on or refs.tips.get(name) != heads.get(name)]
-        return sorted(moved, key=lambda branch: branch != refs.main)
+        return branches_to_walk(
+            main=refs.main,
+            walks=self.memory.walks(repository),
+            tips=refs.tips,
+            wanted=[name for name in self.branches if refs.tips[name] != heads.get(name)],
+            window=self.request.window,
+            full=self.request.full,
+        )
 
-    def _walk(self, git: Git, branch: str, refs: Refs, repository: Repository, look: Look) -> Iterator[Batch]:
+    def _walk(
+        self, git: Git, branch: str, tips: Mapping[str, str], repository: Repository, look: Look
+    ) -> Iterator[Batch]:
         walker = BranchWalker(
             repository=repository,
             memory=self.memory,
             history=GitHistory(git, self.detail),
             window=self.request.window,
-            tips=refs.tips,
+            tips=tips,
             full=self.request.full,
             known_before=look.known_before,
         )
