@@ -411,6 +411,7 @@ def test_requests_that_make_no_sense(scanner: Scanner, repository: Repository, t
     ({"repositories": ["https://bot:s3cret@h/x"]}, "a password must not stand in an address"),
     ({"cache_limit_mb": -1}, "cache_limit_mb must be 0 or above, not -1"),
     ({"cache": ""}, "cache is empty; name a folder"),
+    ({"repositories": [" "]}, "repositories holds an empty name"),
     ({"renames": "yes"}, "expected true or false"),
     ({"repos": []}, "unknown key"),
     ({"files": "api"}, "expected one of auto, git, none"),
