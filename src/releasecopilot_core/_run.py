@@ -107,8 +107,9 @@ class Progress:
 class Run:
     """One scan or repair, from its start (`status` is `running`) to its end.
 
-    `new`, `listed` and `refreshed` count commits; `story_keys` are those of the commits sighted or refreshed. `plugins`
-    maps the name of each plugin that took part to its version. `key_rules` is the fingerprint of the story-key rules.
+    `new`, `listed` and `refreshed` count commits, `earlier` those of the new ones that are dated before the window.
+    `story_keys` are those of the commits sighted or refreshed. `plugins` maps the name of each plugin that took part to
+    its version. `key_rules` is the fingerprint of the story-key rules.
     """
 
     run_id: str
@@ -119,6 +120,7 @@ class Run:
     finished_at: datetime | None = None
     status: RunStatus = "running"
     new: int = 0
+    earlier: int = 0
     listed: int = 0
     refreshed: int = 0
     requests: int = 0

@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 import threading
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -139,11 +140,12 @@ class Session:
 
     def _publish(self, run: Run, problems: list[Problem]) -> Run:
         stories: set[str] = set()
+        earlier = Counter[str]()
         found = len(problems)
         artifact = None
         try:
             artifact = self.sink.publish(
-                attrs.evolve(run, problems=tuple(problems)), self._entries(run, stories), problems
+                attrs.evolve(run, problems=tuple(problems)), self._entries(run, stories, earlier), problems
             )
         except (ArtifactError, StoreError) as error:
             problems.append(Problem(kind="artifact", message=str(error)))
@@ -159,17 +161,20 @@ class Session:
             run,
             artifact=artifact,
             status=status,
+            earlier=earlier.total(),
             story_keys=frozenset(stories),
             problems=tuple(problems),
         )
 
-    def _entries(self, run: Run, stories: set[str]) -> Iterator[dict[str, Any]]:
+    def _entries(self, run: Run, stories: set[str], earlier: Counter[str]) -> Iterator[dict[str, Any]]:
         """Yield the payload, as people read it: Phoenix times, in the window or not, and the branch that comes first."""
         for entry in self.store.sighted(run.run_id):
             order = self.tally.orders.get(entry["repository"], {})
             ranked = [(order[branch], branch) for branch in entry["branches"] if branch in order]
             entry["branch"] = min(ranked)[1] if ranked else None
             entry["in_window"] = entry["modified_on"] in run.window
+            if entry["new"] and entry["modified_on"] is not None and entry["modified_on"] < run.window.start:
+                earlier["commits"] += 1
             entry["modified_on"] = phoenix_or_none(entry["modified_on"])
             stories.update(entry["story_keys"])
             yield entry

@@ -82,6 +82,7 @@ def test_late_push_of_old_work_is_found(workspace: Any) -> None:
     workspace.scan()
     late = api.commit("feature/late", "RC-7 old work", hours_ago=24 * 365)
     run = workspace.scan(hours=4)
+    assert (run.new, run.earlier) == (1, 1)
     (entry,) = [entry for entry in document(run)["payload"] if entry["hash"] == late]
     assert (entry["new"], entry["in_window"], entry["files_status"], entry["story_keys"]) == (
         True,

@@ -22,7 +22,8 @@ def print_problems(run: Run) -> None:
 
 def summary(run: Run, store: Store) -> str:
     """Return a run's outcome and a short table of the stories in its window."""
-    seen = f"{plural(run.listed, 'commit')} listed, {run.new:,} new, {run.refreshed:,} seen again"
+    earlier = f" ({run.earlier:,} dated before the window)" if run.earlier else ""
+    seen = f"{plural(run.listed, 'commit')} listed, {run.new:,} new{earlier}, {run.refreshed:,} seen again"
     place = f"in {plural(len(run.repositories), 'repository')} with {plural(run.requests, 'request')}"
     lines = [f"Run {run.run_id}: {run.status}. {seen} {place}.", ""]
     if run.repositories:
