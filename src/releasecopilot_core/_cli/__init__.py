@@ -46,10 +46,8 @@ def run(arguments: list[str]) -> int:
         return USAGE
     except click.ClickException as error:
         return _told(_usage_line(error), error.exit_code)
-    except UsageError as error:
-        return _told(str(error), USAGE)
     except ReleaseCopilotError as error:
-        return _told(str(error), FAILED)
+        return _told(str(error), USAGE if isinstance(error, UsageError) else FAILED)
     except (click.Abort, KeyboardInterrupt):
         return 128 + (signal.SIGTERM if terminated.received else signal.SIGINT)
     except (BrokenPipeError, SystemExit) as error:
