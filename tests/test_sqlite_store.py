@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from releasecopilot_core import Batch, CommitStorage
+from releasecopilot_core import Batch, CommitStorage, Repository, StoryKey
 from releasecopilot_core.builtin.sqlite_store import budgets
 from releasecopilot_core.builtin.sqlite_store.schema import APPLICATION_ID, VERSION, migrations
 from releasecopilot_core.errors import DatabaseFormatError, MissingDatabaseError, StoreBusyError, StoreError
@@ -280,6 +280,17 @@ def test_summary_view_shows_lists_as_json(tmp_path: Path) -> None:
     assert [(r[0], r[1], json.loads(r[2]), json.loads(r[3]), r[4]) for r in row] == [
         (SHAS[0], "main", ["main", "release/1.4"], [], "2026-11-23T16:00:00Z")
     ]
+
+
+def test_names_of_repositories_may_hold_commas(tmp_path: Path) -> None:
+    """Names that come from folders may hold anything: each is one name in the list of a story's repositories."""
+    with CommitStorage(tmp_path / "c.db") as store:
+        for number, name in enumerate(("a, b", 'c"d')):
+            commit = a_commit(f"{number:040x}").but(story_keys=frozenset({StoryKey("RC-1")}))
+            seen = frozenset(attrs.evolve(sighting, repository=name) for sighting in commit.sightings)
+            place = Repository(source="test", uuid=name, full_name=name)
+            store.apply(Batch(repository=place, commits=(commit.but(sightings=seen),)))
+        assert [row["repositories"] for row in store.stories()] == [["a, b", 'c"d']]
 
 
 def test_budget_is_kept_by_all_processes_together(tmp_path: Path) -> None:

@@ -152,11 +152,14 @@ class Ingestor:
         if self._database or self.settings.raw("database"):
             return candidates[0] if candidates else "commits"
         known = ", ".join(candidates) or "none"
-        raise UsageError(f"which database? sources: {known}; name its file with --database")
+        raise UsageError(
+            f"which database? sources: {known}; choose one with --source, or name its file with --database"
+        )
 
     def check(self) -> None:
         """Raise a `SettingsError` for settings that are wrong, before anything is begun."""
         self.settings.check_keys({*self._host.names(), *self.sources()})
+        webhook_settings(self.settings)
         self._keys.check()
 
     # --- scanning --------------------------------------------------------------------------------------------

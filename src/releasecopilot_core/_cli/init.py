@@ -89,11 +89,14 @@ def _check(text: str) -> None:
     """Refuse answers that would not be read back: nobody should find out at the first scan."""
     import yaml
 
+    from releasecopilot_core import Ingestor, Settings
     from releasecopilot_core.errors import UsageError
 
     try:
-        yaml.safe_load(text)
+        values = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise UsageError(
             f"an answer cannot be written as YAML ({getattr(error, 'problem', error)}); quote it"
         ) from None
+    with Ingestor(Settings(values, origin="the answers")) as ingestor:
+        ingestor.check()

@@ -50,5 +50,12 @@ class ManyValuesCommand(click.Command):
                 values.append(rest.pop(0))
             if not any(values):
                 ctx.fail(f"{flag} needs at least one name")
+            if not all(map(_is_text, values)):
+                ctx.fail(f"{flag}: not text in this terminal's encoding")
             rewritten += [f"{flag}={value}" for value in values]
         return super().parse_args(ctx, rewritten)
+
+
+def _is_text(value: str) -> bool:
+    """Whether it came in the encoding that the locale promises; other bytes arrive as halves of characters."""
+    return not any("\ud800" <= character <= "\udfff" for character in value)

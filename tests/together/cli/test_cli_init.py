@@ -84,6 +84,14 @@ def test_odd_answers_are_read_back_as_they_were_given(empty_shell: Any, answer: 
     assert read(empty_shell)["bitbucket"]["workspace"] == answer
 
 
+@pytest.mark.parametrize("projects", ["rc", "x: y", "{}", "RC, 'M"])
+def test_projects_that_no_scan_would_take_are_refused(empty_shell: Any, projects: str) -> None:
+    """They are told now, and not at the first scan."""
+    done = empty_shell.rc("init", "--workspace", "acme", "--username", USER, "--projects", projects)
+    assert (done.code, empty_shell.entries()) == (2, set())
+    assert done.problem.startswith(("the answers: story_keys", "an answer cannot be written as YAML"))
+
+
 def test_place_that_cannot_be_written(empty_shell: Any) -> None:
     """One line says where and why."""
     (empty_shell.folder / "file").write_text("no folder")

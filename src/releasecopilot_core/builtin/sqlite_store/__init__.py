@@ -14,11 +14,16 @@ if TYPE_CHECKING:
 @hookimpl
 def rc_open_store(url: str, create: bool) -> Store | None:
     """Open a path, `sqlite:PATH` or `sqlite:///PATH`."""
+    from releasecopilot_core.errors import UsageError
+
     from .location import path_of
 
     path = path_of(url)
     if path is None:
         return None
+    if not path:
+        # SQLite would make a database that is gone at the end.
+        raise UsageError(f"{url} names no file; write it behind the colon, such as sqlite:data/commits.db")
     from .storage import CommitStorage
 
     return CommitStorage(path, create=create)

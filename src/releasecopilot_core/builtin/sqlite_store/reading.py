@@ -268,7 +268,7 @@ def stories(connection: Connection, since: datetime | None, repositories: Sequen
         "UNION ALL SELECT sha, repository_id FROM commit_pull_requests)"
     )
     sql = (
-        "SELECT k.story_key, count(DISTINCT c.sha), group_concat(DISTINCT r.full_name), min(c.date), max(c.date) "
+        "SELECT k.story_key, count(DISTINCT c.sha), json_group_array(DISTINCT r.full_name), min(c.date), max(c.date) "
         f"FROM ({links}) l JOIN commits c ON c.sha = l.sha JOIN repositories r ON r.id = l.repository_id "
         "LEFT JOIN (SELECT DISTINCT sha, story_key FROM commit_story_keys) k ON k.sha = c.sha "
         + (f"WHERE {' AND '.join(conditions)} " if conditions else "")
@@ -278,7 +278,7 @@ def stories(connection: Connection, since: datetime | None, repositories: Sequen
         yield {
             "story_key": key,
             "commits": count,
-            "repositories": sorted(names.split(",")),
+            "repositories": sorted(json.loads(names)),
             "first": moment(first),
             "last": moment(last),
         }
