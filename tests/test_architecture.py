@@ -26,6 +26,7 @@ ROOMS = (
     "_plugins",
     "_keys",
     "walking",
+    "selecting",
     "_clock",
     "_children",
     "document",
@@ -43,7 +44,7 @@ ROOMS = (
 
 #: Rooms that see the core only through the shelf and its public modules, as a stranger would.
 GUESTS = ("builtin", "testing")
-PUBLIC = {"errors", "walking", "document", "testing", "builtin"}
+PUBLIC = {"errors", "walking", "selecting", "document", "testing", "builtin"}
 
 
 def modules() -> list[tuple[str, Path]]:

@@ -185,7 +185,7 @@ def test_exit_codes_are_those_of_the_command() -> None:
 def test_every_kind_of_problem_has_a_remedy() -> None:
     """The runbook says what to do about each kind of problem that the code can tell of."""
     kinds: set[str] = set()
-    for folder in ("src/releasecopilot_core", "plugins/bitbucket/src"):
+    for folder in ("src/releasecopilot_core", "plugins/bitbucket/src", "plugins/git/src"):
         for path in (ROOT / folder).rglob("*.py"):
             if "testing" not in path.parts:
                 kinds.update(re.findall(r'kind="([a-z-]+)"', read(path)))

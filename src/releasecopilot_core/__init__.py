@@ -1,7 +1,8 @@
 """Release Copilot core: the commit record that says which stories are in a release.
 
 This is the shelf: everything that embedders and plugin authors may rely on is here or in the public modules `document`,
-`errors`, `testing` and `walking`. Names are resolved when they are first used, so that importing this costs next to nothing.
+`errors`, `selecting`, `testing` and `walking`. Names are resolved when they are first used, so that importing this costs
+next to nothing.
 """
 
 from __future__ import annotations

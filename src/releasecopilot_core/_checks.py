@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 Check = Callable[[], Iterable[Finding | str]]
 
-#: Older ones lack what plugins ask of git (`--filter`, credentials by environment).
-OLDEST_GIT = (2, 31)
+#: Older ones lack what plugins ask of git (GIT_CONFIG_GLOBAL, credentials by environment).
+OLDEST_GIT = (2, 32)
 
 
 def findings(ingestor: Ingestor, source: str) -> Iterator[tuple[str, Finding]]:

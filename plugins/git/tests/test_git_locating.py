@@ -11,10 +11,11 @@ import pytest
 from releasecopilot_git.locating import Location, is_url, located
 from releasecopilot_git.refs import refs_of, refs_told
 from releasecopilot_git.running import Git, Processes
-from releasecopilot_git.selecting import change_mark, select_branches, select_repositories
+from releasecopilot_git.selecting import change_mark, select_repositories
 from releasecopilot_git.testing import ENVIRONMENT, Repository
 
 from releasecopilot_core.errors import SourceError, UnknownNameError, UsageError
+from releasecopilot_core.selecting import select_branches
 
 
 def git(folder: Path, *arguments: str) -> str:

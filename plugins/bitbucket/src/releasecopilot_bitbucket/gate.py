@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 import attrs
 
 from releasecopilot_core import Memory, Repository, RepositoryState, ScanRequest, Window
+from releasecopilot_core.selecting import selection_text
 
-from .selecting import SOURCE, selection_text
+from .selecting import SOURCE
 
 
 @attrs.frozen

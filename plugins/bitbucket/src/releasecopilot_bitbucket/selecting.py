@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
@@ -11,6 +10,7 @@ import attrs
 
 from releasecopilot_core import Repository
 from releasecopilot_core.errors import SourceError, UnknownNameError
+from releasecopilot_core.selecting import is_glob
 
 from .api import Api, segment
 from .payloads import branch_of, repository_of
@@ -21,11 +21,6 @@ SOURCE = "bitbucket"
 ASKED_SINGLY = 5
 
 REPOSITORY_FIELDS = "uuid,full_name,mainbranch.name,updated_on"
-
-
-def is_glob(pattern: str) -> bool:
-    """Whether a pattern stands for more than one name."""
-    return any(sign in pattern for sign in "*?[")
 
 
 @attrs.frozen
@@ -123,19 +118,3 @@ def list_branches(api: Api, path: str) -> dict[str, str]:
             raise
         return {}
     return tips
-
-
-def select_branches(names: Iterable[str], patterns: Sequence[str], main: str | None) -> tuple[str, ...]:
-    """Return the names that patterns choose, in the patterns' order; no patterns mean the main branch."""
-    known = sorted(names)
-    if not patterns:
-        return (main,) if main in known and main is not None else ()
-    chosen: dict[str, None] = {}
-    for pattern in patterns:
-        chosen.update(dict.fromkeys(name for name in known if fnmatchcase(name, pattern)))
-    return tuple(chosen)
-
-
-def selection_text(patterns: Sequence[str]) -> str:
-    """Return the text by which a later scan knows whether it selects the same branches."""
-    return json.dumps(list(patterns))

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator
 
 import attrs
 
 from releasecopilot_core import Batch, Memory, Plan, PlanEntry, Problem, Repository, Scanned, ScanRequest, Settings
+from releasecopilot_core.selecting import found_nowhere, held, select_branches
 from releasecopilot_core.walking import FURTHER_PAGES
 
 from .api import Api, segment
 from .gate import Look
 from .git_transport import Clone, GitTransport
-from .leasing import Held
-from .selecting import SOURCE, Selection, is_glob, select_branches, select_repositories
+from .selecting import SOURCE, Selection, select_repositories
 from .settings import BitbucketSettings, bitbucket_settings, with_known_secrets
 from .threads import in_threads
 from .visit import Visit
@@ -83,8 +83,8 @@ class BitbucketSource:
             return
         if not all(visit.listed for visit in visits):
             return  # a branch that was named may be in one of those that could not be looked at
-        if missing := _found_nowhere(patterns, {branch for visit in visits for branch in visit.branches}):
-            yield Batch(problems=tuple(missing))
+        if missing := found_nowhere(patterns, {branch for visit in visits for branch in visit.branches}):
+            yield Batch(problems=missing)
 
     def plan(self, request: ScanRequest, memory: Memory) -> Plan:
         """Return what a scan would do for each repository; costs the requests that choosing them takes.
@@ -159,13 +159,4 @@ class BitbucketSource:
 
 
 def _held(visit: Visit) -> Iterator[Batch]:
-    return Held(visit.memory, visit.repository, visit.request.run_id).batches(visit.batches())
-
-
-def _found_nowhere(patterns: Sequence[str], found: Container[str]) -> list[Problem]:
-    """Return a problem for each branch that was named and exists in none of the repositories that could be read."""
-    return [
-        Problem(kind="branch", message=f"no repository has a branch {pattern!r}; check --branches or default_branches")
-        for pattern in patterns
-        if not is_glob(pattern) and pattern not in found
-    ]
+    return held(visit.batches(), visit.memory, visit.repository, visit.request.run_id)

@@ -12,6 +12,7 @@ from releasecopilot_git.running import GitError
 
 from releasecopilot_core import Batch, Commit, Memory, Problem, Repository, Scanned, ScanRequest, Stale
 from releasecopilot_core.errors import AuthenticationError, SourceError
+from releasecopilot_core.selecting import select_branches
 from releasecopilot_core.walking import BranchWalker, History, branches_to_walk
 
 from .api import Api
@@ -20,7 +21,7 @@ from .gate import Look
 from .git_transport import Clone
 from .history import ApiHistory
 from .pull_requests import PullRequestVisit
-from .selecting import list_branches, select_branches
+from .selecting import list_branches
 from .threads import in_threads
 
 #: So many file lists go into the store at a time: a crash costs at most these requests once more.

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import attrs
 
 from releasecopilot_core import Memory, Repository, RepositoryState, ScanRequest, Walk, Window
+from releasecopilot_core.selecting import selection_text
 
-from .selecting import SOURCE, selection_text
+from .selecting import SOURCE
 
 
 @attrs.frozen

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import attrs
 
-from releasecopilot_core import Problem
 from releasecopilot_core.errors import SourceError, UnknownNameError, UsageError
 
 from .locating import Location, is_url, located
@@ -75,36 +74,6 @@ def _asked(text: str, known: Sequence[Location]) -> list[Location]:
             f"{text}: no such path, and no configured repository of that name; there are: {configured}"
         )
     return chosen
-
-
-def is_glob(pattern: str) -> bool:
-    """Whether a pattern stands for more than one name."""
-    return any(sign in pattern for sign in "*?[")
-
-
-def select_branches(names: Iterable[str], patterns: Sequence[str], main: str | None) -> tuple[str, ...]:
-    """Return the names that patterns choose, in the patterns' order; no patterns mean the main branch."""
-    known = sorted(names)
-    if not patterns:
-        return (main,) if main in known and main is not None else ()
-    chosen: dict[str, None] = {}
-    for pattern in patterns:
-        chosen.update(dict.fromkeys(name for name in known if fnmatchcase(name, pattern)))
-    return tuple(chosen)
-
-
-def found_nowhere(patterns: Sequence[str], found: Container[str]) -> tuple[Problem, ...]:
-    """Return a problem for each branch that was named and exists in none of the repositories that could be read."""
-    return tuple(
-        Problem(kind="branch", message=f"no repository has a branch {pattern!r}; check --branches or default_branches")
-        for pattern in patterns
-        if not is_glob(pattern) and pattern not in found
-    )
-
-
-def selection_text(patterns: Sequence[str]) -> str:
-    """Return the text by which a later scan knows whether it selects the same branches."""
-    return json.dumps(list(patterns))
 
 
 def change_mark(refs: Refs) -> str:

@@ -8,13 +8,14 @@ from pathlib import Path
 
 from releasecopilot_core import Batch, Memory, Plan, PlanEntry, Problem, Scanned, ScanRequest, Settings
 from releasecopilot_core.errors import SourceError, UsageError
+from releasecopilot_core.selecting import found_nowhere, select_branches
 
 from .clones import Clones
 from .gate import Look
 from .locating import Location
 from .places import OnDisk, place_of
 from .running import Processes, require_git
-from .selecting import found_nowhere, select_branches, select_repositories
+from .selecting import select_repositories
 from .settings import GitSettings, git_settings
 from .visit import Visit, commits_ahead, repository_of
 

@@ -10,18 +10,18 @@ import attrs
 
 from releasecopilot_core import Batch, Commit, Memory, Problem, Repository, Scanned, ScanRequest
 from releasecopilot_core.errors import SourceError
+from releasecopilot_core.selecting import held, select_branches
 from releasecopilot_core.walking import BranchWalker, branches_to_walk
 
 from .files import file_lists
 from .gate import Look
 from .history import PAGE_LENGTH, GitHistory, IncompleteHistory
-from .leasing import held
 from .locating import Location
 from .log import Detail
 from .places import Place
 from .refs import Refs
 from .running import Git, GitError
-from .selecting import SOURCE, change_mark, select_branches
+from .selecting import SOURCE, change_mark
 
 
 def repository_of(location: Location, refs: Refs) -> Repository:

@@ -1,0 +1,85 @@
+"""What sources do alike before they walk, for authors of sources: choose branches, and hold a repository."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Container, Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
+
+from ._interfaces import Memory
+from ._model import Batch, Problem, Repository, Scanned
+from .errors import StoreError
+
+#: Seconds after which a lease ends whose holder is gone without a trace (a machine that was switched off).
+LEASE_SECONDS = 120.0
+
+#: Seconds between prolongations; far less than the lease, since one request may be repeated for half a minute.
+PROLONG_SECONDS = 30.0
+
+
+def is_glob(pattern: str) -> bool:
+    """Whether a pattern stands for more than one name."""
+    return any(sign in pattern for sign in "*?[")
+
+
+def select_branches(names: Iterable[str], patterns: Sequence[str], main: str | None) -> tuple[str, ...]:
+    """Return the names that patterns choose, in the patterns' order; no patterns mean the main branch.
+
+    Patterns are names or globs, in which `*` crosses `/`.
+    """
+    known = sorted(names)
+    if not patterns:
+        return (main,) if main in known and main is not None else ()
+    chosen: dict[str, None] = {}
+    for pattern in patterns:
+        chosen.update(dict.fromkeys(name for name in known if fnmatchcase(name, pattern)))
+    return tuple(chosen)
+
+
+def selection_text(patterns: Sequence[str]) -> str:
+    """Return the text by which a later scan knows whether it selects the same branches."""
+    return json.dumps(list(patterns))
+
+
+def found_nowhere(patterns: Sequence[str], found: Container[str]) -> tuple[Problem, ...]:
+    """Return a problem for each branch that was named and exists in none of the repositories, all of which were read."""
+    return tuple(
+        Problem(kind="branch", message=f"no repository has a branch {pattern!r}; check --branches or default_branches")
+        for pattern in patterns
+        if not is_glob(pattern) and pattern not in found
+    )
+
+
+def held(
+    work: Iterator[Batch], memory: Memory, repository: Repository, holder: str, *, seconds: float = LEASE_SECONDS
+) -> Iterator[Batch]:
+    """Yield what `work` yields while the repository's lease is held, or one batch that says that somebody else has it.
+
+    Two scans at once do not do the same work twice. `seconds` is how long the lease lasts without a batch; one that was
+    lost meanwhile does no harm, since batches merge.
+    """
+    name = f"scan of {repository.uuid}"
+    if not memory.lease(name, holder, seconds):
+        yield _busy(repository)
+        return
+    prolonged = time.monotonic()
+    try:
+        for batch in work:
+            yield batch
+            if time.monotonic() - prolonged > min(PROLONG_SECONDS, seconds / 4):
+                memory.lease(name, holder, seconds)
+                prolonged = time.monotonic()
+    finally:
+        # When the scan was stopped the store may be closed by now; the lease of a dead process is taken over.
+        with contextlib.suppress(StoreError):
+            memory.release(name, holder)
+
+
+def _busy(repository: Repository) -> Batch:
+    name = repository.full_name
+    message = f"{name}: another scan is at work on it; this one leaves it alone, and the next one looks again"
+    scanned = Scanned(name=name, status="partial", whole=False)
+    problem = Problem(kind="busy", message=message, repository=name)
+    return Batch(repository=repository, scanned=scanned, problems=(problem,))
