@@ -12,10 +12,11 @@ from ._interfaces import Memory
 from ._model import Batch, Problem, Repository, Scanned
 from .errors import StoreError
 
-#: Seconds after which a lease ends whose holder is gone without a trace (a machine that was switched off).
-LEASE_SECONDS = 120.0
+#: Seconds after which a lease ends whose holder is gone without a trace (a machine that was switched off); a first
+#: clone of a large repository may take minutes without a batch.
+LEASE_SECONDS = 600.0
 
-#: Seconds between prolongations; far less than the lease, since one request may be repeated for half a minute.
+#: Seconds between prolongations.
 PROLONG_SECONDS = 30.0
 
 
@@ -52,24 +53,21 @@ def found_nowhere(patterns: Sequence[str], found: Container[str]) -> tuple[Probl
     )
 
 
-def held(
-    work: Iterator[Batch], memory: Memory, repository: Repository, holder: str, *, seconds: float = LEASE_SECONDS
-) -> Iterator[Batch]:
+def held(work: Iterator[Batch], memory: Memory, repository: Repository, holder: str) -> Iterator[Batch]:
     """Yield what `work` yields while the repository's lease is held, or one batch that says that somebody else has it.
 
-    Two scans at once do not do the same work twice. `seconds` is how long the lease lasts without a batch; one that was
-    lost meanwhile does no harm, since batches merge.
+    Two scans at once do not do the same work twice. A lease that was lost meanwhile does no harm: batches merge.
     """
     name = f"scan of {repository.uuid}"
-    if not memory.lease(name, holder, seconds):
+    if not memory.lease(name, holder, LEASE_SECONDS):
         yield _busy(repository)
         return
     prolonged = time.monotonic()
     try:
         for batch in work:
             yield batch
-            if time.monotonic() - prolonged > min(PROLONG_SECONDS, seconds / 4):
-                memory.lease(name, holder, seconds)
+            if time.monotonic() - prolonged > PROLONG_SECONDS:
+                memory.lease(name, holder, LEASE_SECONDS)
                 prolonged = time.monotonic()
     finally:
         # When the scan was stopped the store may be closed by now; the lease of a dead process is taken over.
