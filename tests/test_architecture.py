@@ -17,6 +17,7 @@ CORE = Path(releasecopilot_core.__file__).parent
 ROOMS = (
     "errors",
     "_model",
+    "_batch",
     "_run",
     "_interfaces",
     "_forms",
@@ -34,6 +35,7 @@ ROOMS = (
     "_pipeline",
     "_webhooks",
     "_session",
+    "_requests",
     "_ingestor",
     "_serving",
     "_checks",

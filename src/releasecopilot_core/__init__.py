@@ -11,6 +11,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ._batch import Announced as Announced
+    from ._batch import Batch as Batch
+    from ._batch import Scanned as Scanned
+    from ._batch import Stale as Stale
+    from ._batch import Walk as Walk
     from ._clock import phoenix as phoenix
     from ._forms import Question as Question
     from ._forms import SettingsForm as SettingsForm
@@ -24,19 +29,14 @@ if TYPE_CHECKING:
     from ._interfaces import WebhookDecoder as WebhookDecoder
     from ._model import FILES_STATUSES as FILES_STATUSES
     from ._model import ORIGINS as ORIGINS
-    from ._model import Announced as Announced
-    from ._model import Batch as Batch
     from ._model import Commit as Commit
     from ._model import FileChange as FileChange
     from ._model import Problem as Problem
     from ._model import PullRequest as PullRequest
     from ._model import Repository as Repository
     from ._model import RepositoryState as RepositoryState
-    from ._model import Scanned as Scanned
     from ._model import Sighting as Sighting
-    from ._model import Stale as Stale
     from ._model import StoryKey as StoryKey
-    from ._model import Walk as Walk
     from ._model import Window as Window
     from ._model import files_rank as files_rank
     from ._plugins import PluginInfo as PluginInfo
@@ -67,20 +67,11 @@ _SHELF = {
     "hookimpl": "_hookspecs",
     **dict.fromkeys(("Ingestor", "story_keys_of"), "_ingestor"),
     **dict.fromkeys(("Memory", "Sink", "Source", "Store", "WebhookDecoder"), "_interfaces"),
+    **dict.fromkeys(("Announced", "Batch", "Scanned", "Stale", "Walk"), "_batch"),
     **dict.fromkeys(
         (
-            *(
-                "FILES_STATUSES",
-                "ORIGINS",
-                "Announced",
-                "Batch",
-                "Commit",
-                "FileChange",
-                "Problem",
-                "PullRequest",
-                "Repository",
-            ),
-            *("RepositoryState", "Scanned", "Sighting", "Stale", "StoryKey", "Walk", "Window", "files_rank"),
+            *("FILES_STATUSES", "ORIGINS", "Commit", "FileChange", "Problem", "PullRequest", "Repository"),
+            *("RepositoryState", "Sighting", "StoryKey", "Window", "files_rank"),
         ),
         "_model",
     ),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import tempfile
 import threading
@@ -20,14 +19,12 @@ from ._keys import KeyFinder
 from ._model import Commit, FilesMode, Problem, Sighting, StoryKey, Window
 from ._pipeline import Tally
 from ._plugins import Host, PluginInfo
+from ._requests import scan_request
 from ._run import DeliveryStatus, Plan, Progress, Run, ScanRequest
 from ._session import Session, new_run_id
 from ._settings import Settings, webhook_settings
 from ._webhooks import Receiver, prune, replay
 from .errors import MissingDatabaseError, PluginError, SettingsError, UsageError
-
-#: A hundred years; beyond it dates overflow, and --full says what is meant.
-MOST_HOURS = 876_000.0
 
 #: The window that labels what a repair finds.
 REPAIR_HOURS = 24.0
@@ -191,7 +188,7 @@ class Ingestor:
             UsageError: the request or the settings are wrong; nothing was scanned.
             StoreError: the store cannot be opened.
         """
-        request = _request(hours, repositories, branches, full=full, files=files)
+        request = scan_request(hours, repositories, branches, full=full, files=files)
         self.check()
         if strict and (problems := self._host.problems()):
             raise UsageError(f"{problems[0].message} (--strict)")
@@ -214,7 +211,7 @@ class Ingestor:
         """
         self.check()
         # Nothing that was announced is too old to be wanted: the window only labels.
-        request = attrs.evolve(_request(REPAIR_HOURS, None, None, full=False, files=None), repair=True)
+        request = attrs.evolve(scan_request(REPAIR_HOURS, None, None, full=False, files=None), repair=True)
         return self._perform(source, "repair", request, run_id, on_progress, on_finish, stop)
 
     def _perform(
@@ -263,7 +260,7 @@ class Ingestor:
             UsageError: the request or the settings are wrong.
             SourceError: the service cannot be asked.
         """
-        request = _request(hours, repositories, branches, full=full, files=files)
+        request = scan_request(hours, repositories, branches, full=full, files=files)
         self.check()
         with contextlib.closing(self._open(source)) as opened, contextlib.ExitStack() as stack:
             try:
@@ -375,36 +372,6 @@ class Ingestor:
         ]
         commit = Commit(sha="0" * 40, message=message, sightings=frozenset(sightings))
         return sorted(self._keys.keys_of(commit))
-
-
-def _request(
-    hours: float,
-    repositories: Sequence[str] | None,
-    branches: Sequence[str] | None,
-    *,
-    full: bool,
-    files: FilesMode | None,
-) -> ScanRequest:
-    return ScanRequest(
-        window=Window.last(_checked_hours(hours)),
-        repositories=tuple(repositories) if repositories else None,
-        branches=tuple(branches) if branches else None,
-        full=full,
-        files=files,
-    )
-
-
-def _checked_hours(hours: float) -> float:
-    if (
-        isinstance(hours, bool)
-        or not isinstance(hours, int | float)
-        or math.isnan(hours)
-        or not 0 < hours <= MOST_HOURS
-    ):
-        raise UsageError(
-            f"hours: {hours!r} is not a number above 0 and up to {MOST_HOURS:g}; for all history use --full"
-        )
-    return float(hours)
 
 
 def _several(texts: str | Sequence[str] | None) -> Sequence[str]:

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
-from ._model import Batch, Commit, Repository, RepositoryState, Stale, StoryKey, Walk, Window
+from ._batch import Batch, Stale, Walk
+from ._model import Commit, Repository, RepositoryState, StoryKey, Window
 from ._run import Applied, Delivery, DeliveryRecord, DeliveryStatus, Plan, Run, ScanRequest
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from ._model import Batch, Commit, Origin, Sighting, StoryKey
+from ._batch import Batch
+from ._model import Commit, Origin, Sighting, StoryKey
 from .errors import ReleaseCopilotError
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class KeyFinder:
         extractors = [
             (info.name, info.version) for info in self._host.infos() if info.status == "loaded" and _HOOK in info.hooks
         ]
-        rules = json.dumps([extractors, self._settings.raw("story_keys")], sort_keys=True, default=str)
+        rules = json.dumps([extractors, self._settings.raw("story_keys") or {}], sort_keys=True, default=str)
         return hashlib.sha256(rules.encode()).hexdigest()[:16]
 
 

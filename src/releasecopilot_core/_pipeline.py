@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable
 
 import attrs
 
+from ._batch import Batch, Scanned
 from ._interfaces import Store
 from ._keys import KeyFinder
-from ._model import Batch, Problem, Repository, Scanned, Window
+from ._model import Problem, Repository, Window
 from ._preparing import prepared
 from ._run import Progress, RepositoryReport
 

@@ -223,7 +223,8 @@ class Host:
         for info in self.infos():
             if info.error is not None:
                 remedy = f"fix it, or set {DISABLED_VARIABLE}={info.name}"
-                message = f"plugin {info.name!r}: failed to load ({info.error}); {remedy}"
+                what = f"failed to load ({info.error})" if info.status == "failed" else info.error
+                message = f"plugin {info.name!r}: {what}; {remedy}"
                 found.append(Problem(kind="plugin", message=message))
         for (plugin, hook), (count, text) in sorted(self._faults.items()):
             times = f" {count} times" if count > 1 else ""

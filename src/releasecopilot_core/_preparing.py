@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import attrs
 
+from ._batch import Batch
 from ._clock import utc_now
 from ._interfaces import Memory
 from ._keys import KeyFinder
-from ._model import Batch, Commit, Repository, Sighting, Via
+from ._model import Commit, Repository, Sighting, Via
 
 
 def prepared(batch: Batch, memory: Memory, keys: KeyFinder) -> Batch:

@@ -13,11 +13,12 @@ from typing import Any
 
 import attrs
 
+from ._batch import Batch
 from ._children import output_of
 from ._clock import phoenix_or_none, utc_now
 from ._interfaces import Sink, Store
 from ._keys import KeyFinder
-from ._model import Batch, Problem, RunStatus
+from ._model import Problem, RunStatus
 from ._pipeline import HARMLESS, Tally, ingest
 from ._plugins import Host, in_one_line
 from ._run import RepositoryReport, Run

@@ -13,10 +13,10 @@ from typing import Any
 
 import attrs
 
+from ._batch import Batch
 from ._clock import utc_now
 from ._interfaces import Store, WebhookDecoder
 from ._keys import KeyFinder
-from ._model import Batch
 from ._preparing import prepared
 from ._run import Delivery, DeliveryRecord, DeliveryStatus
 from .errors import StoreError

@@ -8,8 +8,9 @@ import time
 from collections.abc import Container, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 
+from ._batch import Batch, Scanned
 from ._interfaces import Memory
-from ._model import Batch, Problem, Repository, Scanned
+from ._model import Problem, Repository
 from .errors import StoreError
 
 #: Seconds after which a lease ends whose holder is gone without a trace (a machine that was switched off); a first

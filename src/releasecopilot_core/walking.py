@@ -13,8 +13,9 @@ from typing import Literal, Protocol
 
 import attrs
 
+from ._batch import Batch, Walk
 from ._interfaces import Memory
-from ._model import Batch, Commit, Problem, Repository, Sighting, Walk, Window
+from ._model import Commit, Problem, Repository, Sighting, Window
 from .errors import CommitsVanished, ListingExpired, SourceError
 
 #: How many further pages of older commits are read before a first contact stops at the window's start: order is

@@ -46,8 +46,10 @@ class SourcesGroup(click.Group):
         """Find the source's command; a wrong name gets the closest one, and plugins that failed are told of."""
         name = str(args[0])
         if not name.startswith("-") and self.get_command(ctx, name) is None:
-            problems = "".join(f"; {problem}" for problem in _Found.now().problems)
-            ctx.fail(f"no command {name!r}{closest(name, self.list_commands(ctx))}{problems}")
+            found = _Found.now()
+            problems = "".join(f"; {problem}" for problem in found.problems)
+            disabled = f" (disabled plugins: {', '.join(found.disabled)})" if found.disabled else ""
+            ctx.fail(f"no command {name!r}{closest(name, self.list_commands(ctx))}{disabled}{problems}")
         return super().resolve_command(ctx, args)
 
 
@@ -57,6 +59,7 @@ class _Found(NamedTuple):
     sources: dict[str, Callable[..., Any]]
     repairable: list[str]
     problems: list[str]
+    disabled: list[str]
 
     @classmethod
     def now(cls) -> _Found:
@@ -70,7 +73,8 @@ class _Found(NamedTuple):
         with Ingestor(settings) as ingestor:
             sources = ingestor.sources()
             repairable = [name for name in ingestor.webhooks() if name in sources]
-            return cls(sources, repairable, [problem.message for problem in ingestor.problems()])
+            disabled = [info.name for info in ingestor.plugins() if info.status == "disabled"]
+            return cls(sources, repairable, [problem.message for problem in ingestor.problems()], disabled)
 
 
 @click.group(cls=SourcesGroup)

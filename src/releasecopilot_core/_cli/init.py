@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 
 _COMMON = """\
 story_keys:
-  projects: [{projects}]        # allow-list of project keys, e.g. [RC, MOB]; empty: any key that looks like one
-  ignore_also: []     # adds to the built-in ignore list
+{projects}  # ignore_also: []     # adds to the built-in ignore list
 # database: data/{section}/commits.db
 # artifacts: artifacts/issues/wave3/{section}
 # logs: temp_data/{section}
@@ -82,7 +81,10 @@ def _answer(question: Question, given: str | None) -> str:
 
 
 def _projects(projects: str | None) -> str:
-    return ", ".join(part.strip() for part in (projects or "").split(",") if part.strip())
+    """Return the line of the allow-list; without one it is a comment, so that the rules are those of no settings."""
+    names = ", ".join(part.strip() for part in (projects or "").split(",") if part.strip())
+    meaning = "# allow-list of project keys, e.g. [RC, MOB]; absent: any key that looks like one"
+    return f"  {'' if names else '# '}projects: [{names}]  {meaning}\n"
 
 
 def _check(text: str) -> None:

@@ -40,7 +40,7 @@ def plugins(config: str | None, as_json: bool) -> None:
         for info in infos:
             if info.error:
                 click.echo(f"rc: plugin {info.name!r}: {info.error}", err=True)
-    click.get_current_context().exit(PARTIAL if any(info.status == "failed" for info in infos) else COMPLETE)
+    click.get_current_context().exit(PARTIAL if any(info.error for info in infos) else COMPLETE)
 
 
 def _default_settings() -> Settings:

@@ -99,7 +99,7 @@ def _subject(message: str | None) -> str:
 
 def _since(hours: float | None) -> datetime | None:
     from releasecopilot_core import Window
-    from releasecopilot_core._ingestor import MOST_HOURS
+    from releasecopilot_core._requests import MOST_HOURS
     from releasecopilot_core.errors import UsageError
 
     if hours is None:

@@ -32,7 +32,7 @@ def test_flags_write_settings_that_scan(empty_shell: Any, workspace: Any) -> Non
             "credentials": {"username": USER, "api_token": "${SANDBOX_TOKEN}"},
             "api_url": workspace.sandbox.url,
         },
-        "story_keys": {"projects": ["RC", "MOB"], "ignore_also": []},
+        "story_keys": {"projects": ["RC", "MOB"]},
     }
     assert empty_shell.scan().code == 0
     (document,) = empty_shell.documents("artifacts/issues/wave3/bitbucket")
