@@ -282,6 +282,21 @@ def test_exhausted_quota_ends_partial_and_resumable(workspace: Any, retry_after:
     assert workspace.stored() == set(shas)
 
 
+def test_cut_off_walk_costs_only_its_rest(workspace: Any) -> None:
+    """The next run goes on from the last page that was stored, before anything newer."""
+    api = workspace.add("api")
+    shas = api.history("main", [1.0] * 900)
+    workspace.sandbox.set_fault("rate-limit@commits", "4")
+    first = workspace.scan(full=True, files="none", bitbucket={"retry_seconds": 0.3})
+    assert (first.status, workspace.stored()) == ("partial", set(shas[-400:]))
+    newer = api.commit("main", "newer")
+    workspace.sandbox.clear_faults()
+    kinds(workspace)
+    second = workspace.scan(full=True, files="none")
+    assert (second.status, second.new, workspace.stored()) == ("complete", 501, {*shas, newer})
+    assert kinds(workspace)["commits"] == 5 + 1
+
+
 def test_own_budget_ends_a_run_before_the_service_refuses(workspace: Any) -> None:
     """The budget is kept across runs; the message says when to go on, and nothing more is sent."""
     api = workspace.add("api")
