@@ -306,7 +306,7 @@ class WorkspaceMachine(RuleBasedStateMachine):
         reachable = {sha for api in self.repositories.values() for sha in api.reachable(*api.branches().values())}
         assert reachable <= stored <= self.ever
         assert self.kept <= stored
-        self._hold_heads()
+        self._hold_heads(run)
         self._hold_files(reachable)
         self._hold_runs()
 
@@ -331,14 +331,14 @@ class WorkspaceMachine(RuleBasedStateMachine):
         known = [line.split()[0] for line in there.splitlines() if line.endswith(" commit")]
         return set(api.reachable(*known))
 
-    def _hold_heads(self) -> None:
-        rows = self.workspace.rows(
-            "SELECT r.full_name, h.branch, h.sha FROM heads h JOIN repositories r ON r.id = h.repository_id "
-            "WHERE h.deleted_at IS NULL"
-        )
-        for slug, api in self.repositories.items():
-            stored = {branch: sha for name, branch, sha in rows if name == f"acme/{slug}"}
-            assert api.branches().items() <= stored.items()
+    def _hold_heads(self, run: Any) -> None:
+        # By uuid: a repository that was deleted keeps its name, and another one may have it by now.
+        for report in run.repositories:
+            rows = self.workspace.rows(
+                "SELECT h.branch, h.sha FROM heads h JOIN repositories r ON r.id = h.repository_id "
+                f"WHERE h.deleted_at IS NULL AND r.uuid = '{report.uuid}'"
+            )
+            assert dict(rows) == self.repositories[report.name.removeprefix("acme/")].branches()
 
     def _hold_files(self, shas: set[str]) -> None:
         statuses = dict(self.workspace.rows("SELECT sha, files_status FROM commits"))
