@@ -141,7 +141,7 @@ class Store(Memory, Protocol):
         """Store a delivery and what it tells, in one transaction that survives a power cut; returns its id.
 
         With a request id or a body that is there already it is a duplicate (the second value is true, the id that of
-        the first one): its commits are merged once more, and nothing is marked stale.
+        the first one): its commits are seen again, and nothing else changes.
         """
 
     def redeliver(self, delivery_id: str, batches: Sequence[Batch], status: DeliveryStatus, reason: str | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 
 import httpx
 import pytest
-from machine import receiving, subscribe
+from machine import SECRET, receiving, subscribe
+from releasecopilot_bitbucket.webhooks import signature_of
 from workspaces import Workspace
 
 from releasecopilot_core import Ingestor
@@ -63,6 +65,17 @@ def stale(workspace: Any) -> set[str]:
 
 def heads(workspace: Any) -> dict[str, str]:
     return dict(workspace.rows("SELECT branch, sha FROM heads WHERE deleted_at IS NULL"))
+
+
+def tables(workspace: Any) -> dict[str, list[Any]]:
+    """Return all rows of all tables, but for the times at which something was seen again, and their count."""
+    names = workspace.rows("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
+    found = {}
+    for (name,) in names:
+        columns = [column for _, column, *_ in workspace.rows(f"PRAGMA table_info({name})")]
+        kept = [column for column in columns if column not in ("last_seen_at", "last_received_at", "times")]
+        found[name] = sorted(workspace.rows(f"SELECT {', '.join(kept)} FROM {name}"), key=repr)
+    return found
 
 
 def test_push_is_stored_at_once_and_completed_by_a_repair(hooked: Any, api: Any) -> None:
@@ -208,6 +221,33 @@ def test_webhooks_and_scans_end_in_the_same_tables(make_workspace: Callable[[], 
         assert told.rows(sql) == scanned.rows(sql)
     # A scan after the merge can no longer tell whose commits they were; the events saw it.
     assert keys(told) >= keys(scanned)
+
+
+def test_duplicate_changes_nothing_but_seen_at_times(hooked: Any, api: Any) -> None:
+    """Every delivery comes again after a title, a repository's name and branches have changed: all tables stay."""
+    api.set("feature/x", api.head("main"))
+    api.commit("feature/x", "one")
+    delivered(hooked)
+    address = f"{hooked.sandbox.url}/repositories/acme/api/pullrequests"
+    body = {"title": "RC-7 Taxes", "source": {"branch": {"name": "feature/x"}}}
+    number = httpx.post(address, json=body, auth=AUTH).json()["id"]
+    delivered(hooked)
+    repair(hooked)
+    httpx.put(f"{address}/{number}", json={"title": "RC-8 Taxes"}, auth=AUTH)
+    later = api.commit("feature/x", "two")
+    delivered(hooked)
+    shutil.move(hooked.repositories / "api.git", hooked.repositories / "core.git")
+    assert hooked.scan().status == "complete"
+    assert (later, "RC-7", "pr_title") not in keys(hooked)
+    before = tables(hooked)
+    kept = hooked.rows("SELECT headers, body FROM deliveries ORDER BY id")
+    with receiving(hooked) as url:
+        for headers, raw in kept:
+            proof = {"X-Hub-Signature": signature_of(raw, SECRET)}
+            answer = httpx.post(url, content=raw, headers={**json.loads(headers), **proof})
+            assert answer.json()["status"] == "duplicate"
+    assert tables(hooked) == before
+    assert {times for (times,) in hooked.rows("SELECT times FROM deliveries")} == {2}
 
 
 def test_background_repair_begins_within_seconds(workspace: Any) -> None:

@@ -321,6 +321,17 @@ class StoreContract:
         (kept,) = store.deliveries()
         assert (kept.times, kept.received_at, kept.last_received_at) == (2, _NOW, _NOW + timedelta(hours=1))
 
+    def test_duplicate_that_means_more_by_now_changes_nothing_either(self, store: Store) -> None:
+        """The name that a repository had, and a title that would reach a later commit, are no news."""
+        told = a_batch(a_commit(_A))
+        store.deliver(a_delivery("1"), [told, a_batch(a_commit(_B, _A))])
+        before = content(store)
+        old_title = frozenset({StoryKey("RC-7", "pr_title", "jira-keys")})
+        more = (a_commit(_A, story_keys=old_title), a_commit(_C, _A))
+        again = attrs.evolve(told, repository=attrs.evolve(REPOSITORY, full_name="acme/once"), commits=more)
+        assert store.deliver(a_delivery("2", request_id="r-1"), [again]) == ("1", True)
+        assert content(store) == before
+
     def test_other_delivery_is_no_duplicate(self, store: Store) -> None:
         """Two deliveries that share nothing, or lack a request id, are two; the newest comes first."""
         for number in "123":

@@ -8,8 +8,6 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-import attrs
-
 from releasecopilot_core import Batch, DeliveryRecord
 
 from .connection import Connection
@@ -26,6 +24,12 @@ SELECT id, status FROM deliveries WHERE service = :service
     AND (request_id = :request_id OR (body_sha256 = :sha256 AND event IS :event))
 ORDER BY received_at, id LIMIT 1
 """
+
+_SEEN_AGAIN = (
+    "UPDATE commits SET last_seen_at = max(coalesce(last_seen_at, :at), :at) WHERE sha = :sha",
+    "UPDATE commit_branches SET last_seen_at = max(last_seen_at, :at) WHERE sha = :sha AND branch = :branch AND via = :via "
+    "AND repository_id = (SELECT id FROM repositories WHERE source = :source AND uuid = :uuid)",
+)
 
 
 def deliver(db: sqlite3.Connection, record: DeliveryRecord, batches: Sequence[Batch]) -> tuple[str, bool]:
@@ -50,9 +54,25 @@ def deliver(db: sqlite3.Connection, record: DeliveryRecord, batches: Sequence[Ba
         # What could not be decoded then, or was not used, is understood by now: it counts as new.
         redeliver(db, id_, batches, record.status, record.reason)
         return id_, False
-    # Seen once more, and nothing else: what was announced then has been fetched, or is marked already.
-    _apply(db, [attrs.evolve(batch, stale_branches={}, stale_pull_requests={}) for batch in batches])
+    _see_again(db, batches)
     return id_, True
+
+
+def _see_again(db: sqlite3.Connection, batches: Sequence[Batch]) -> None:
+    """Note when a duplicate's commits were seen, and nothing else.
+
+    By now the same body may mean more than it told: the repository has another name, an earlier title would reach
+    later commits of a pull request. And what was announced has been fetched, or is marked already.
+    """
+    for batch in batches:
+        of = {"source": batch.repository.source, "uuid": batch.repository.uuid} if batch.repository else {}
+        rows = [
+            {"sha": commit.sha, "branch": s.branch, "via": s.via, "at": stamp(s.last_seen_at), **of}
+            for commit in batch.commits
+            for s in commit.sightings
+        ]
+        for sql in _SEEN_AGAIN:
+            db.executemany(sql, rows)
 
 
 def redeliver(db: sqlite3.Connection, id_: str, batches: Sequence[Batch], status: str, reason: str | None) -> None:
