@@ -152,29 +152,34 @@ class _Examination:
     def _hooks(self) -> Iterator[Finding]:
         if self.path is None:
             return
-        try:
-            values = self.api.get(f"{self.path}/hooks", [("pagelen", "100")]).get("values") or []
-        except SourceError as error:
-            if error.kind not in ("forbidden", "not-found"):
-                raise
+        values: list[Any] = []
+        seen = 0
+        for place in (self.path, f"workspaces/{segment(self.section.workspace)}"):
+            try:
+                values += self.api.get(f"{place}/hooks", [("pagelen", "100")]).get("values") or []
+                seen += 1
+            except SourceError as error:
+                if error.kind not in ("forbidden", "not-found"):
+                    raise
+        if not seen:
             yield Finding(
                 "ok", "webhooks cannot be looked at with this credential (scope webhook); scans do not need it"
             )
             return
-        yield from _told_of_hooks(values)
+        yield _told_of_hooks(values, wanted=bool(self.section.webhook_secret) and seen == 2)
 
 
-def _told_of_hooks(values: list[Any]) -> Iterator[Finding]:
+def _told_of_hooks(values: list[Any], *, wanted: bool) -> Finding:
     hooks = [value for value in values if isinstance(value, Mapping) and value.get("active")]
     pushes = [hook for hook in hooks if "repo:push" in (hook.get("events") or ())]
     if not pushes:
-        yield Finding(
-            "ok", "the latest repository has no webhook for pushes of its own; scans find everything all the same"
-        )
-        return
+        text = "neither the latest repository nor the workspace shows a webhook for pushes"
+        if wanted:
+            return Finding("warning", f"{text}, but webhook_secret is set; add one, or take the secret out")
+        return Finding("ok", f"{text}; scans find everything all the same")
     without = [hook for hook in pushes if hook.get("secret_set") is False]
     text = f"{len(pushes)} webhooks for pushes"
-    yield Finding("warning", f"{text}, {len(without)} without a secret; set one") if without else Finding("ok", text)
+    return Finding("warning", f"{text}, {len(without)} without a secret; set one") if without else Finding("ok", text)
 
 
 def _skew(date: str | None) -> Iterator[Finding]:

@@ -81,6 +81,9 @@ def _journal(db: sqlite3.Connection, path: Path) -> Finding:
 def _lock(db: sqlite3.Connection, path: Path) -> Finding:
     try:
         db.execute("BEGIN IMMEDIATE")
+        # Of a file that may only be read, SQLite begins to read without a word: only a write tells.
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        db.execute(f"PRAGMA user_version = {int(version)}")
         db.execute("ROLLBACK")
     except sqlite3.OperationalError as error:
         if "locked" in str(error):
