@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
 
+import httpx
 import pytest
 from machine import SECRET, receiving, subscribe
 
@@ -33,10 +36,10 @@ def forms(secret: str) -> set[bytes]:
 
 
 def leaks(folder: Path, *outputs: bytes, secrets: tuple[str, ...] = (TOKEN, WRONG, SECRET)) -> list[str]:
-    """Return where a secret was found: in outputs, or in any file of a folder but the settings that name it."""
+    """Return where a secret was found: in outputs, or in any file of a folder, git's own included."""
     found = []
     texts = {f"output {number}": output for number, output in enumerate(outputs)}
-    texts |= {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file() and ".git" not in str(path)}
+    texts |= {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     for place, text in texts.items():
         found += [f"{place}: {form!r}" for secret in secrets for form in forms(secret) if form in text]
     return found
@@ -112,27 +115,60 @@ def test_process_that_is_killed_shows_no_secret(shell: Any, workspace: Any) -> N
     assert leaks(workspace.folder, arguments, *outputs) == []
 
 
-def test_programs_that_need_no_secret_get_none(shell: Any, workspace: Any, tmp_path: Path) -> None:
-    """Git, which is asked for the version of the working directory, sees no token in its environment."""
-    workspace.add("api").commit("main", "x")
-    folder = tmp_path / "bin"
+@pytest.fixture
+def watched_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put a git first that writes down its arguments, and its environment when it talks to nobody; returns that file."""
+    seen, folder = tmp_path / "seen", tmp_path / "bin"
     folder.mkdir()
     git = folder / "git"
-    git.write_text(f"#!/bin/sh\nenv >> {tmp_path}/seen\n")
+    real = shutil.which("git")
+    git.write_text(
+        f'#!/bin/sh\necho "$@" >> {seen}\n'
+        f'case " $* " in *" clone "*|*" fetch "*|*" ls-remote "*) ;; *) env >> {seen} ;; esac\nexec {real} "$@"\n'
+    )
     git.chmod(0o755)
-    path = os.environ["PATH"]
-    os.environ["PATH"] = f"{folder}:{path}"
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return seen
+
+
+def test_programs_that_need_no_secret_get_none(shell: Any, workspace: Any, watched_git: Path) -> None:
+    """Git that talks to nobody sees no token in its environment, and no git in its arguments; nor does a clone keep it."""
+    workspace.add("api").history("main", [1.0] * 3)
+    assert shell("ingest", "bitbucket-scan", "--files", "git", "--full") == 0
+    text = watched_git.read_text()
+    assert "PATH=" in text
+    assert re.search(r"\b(clone|fetch)\b", text)
+    assert list((workspace.folder / "clones").rglob("config"))
+
+
+def test_server_shows_no_secret(shell: Any, workspace: Any, tmp_path: Path) -> None:
+    """Neither its arguments and those of its workers, nor what it says, nor what it leaves when it is killed."""
+    workspace.add("api").commit("main", "x")
+    environment = {**os.environ, "SANDBOX_TOKEN": TOKEN, "HOOK_SECRET": SECRET}
+    command = [RC, "serve", "bitbucket-webhook", "--config", str(workspace.folder / "settings.yaml"), "--port", "0",
+               "--workers", "2", "--access-log"]  # fmt: skip
+    with (tmp_path / "stderr").open("wb") as stderr:
+        process = subprocess.Popen(command, env=environment, stderr=stderr, cwd=tmp_path, start_new_session=True)
     try:
-        assert shell("ingest", "bitbucket-scan") == 0
+        deadline = time.monotonic() + 20
+        while not (found := re.search(r"http://\S+", (tmp_path / "stderr").read_text())):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        body = b'{"push": {"changes": []}, "repository": {"uuid": "{1}", "full_name": "acme/api"}}'
+        for proof, status in ((SECRET, 202), (WRONG, 401)):
+            headers = {"X-Event-Key": "repo:push", "X-Webhook-Secret": proof}
+            assert httpx.post(found[0], content=body, headers=headers, timeout=20).status_code == status
+        listed = subprocess.run(["ps", "-A", "-ww", "-o", "pgid=,args="], check=True, capture_output=True).stdout
+        arguments = [line for line in listed.splitlines() if line.split(None, 1)[0] == b"%d" % process.pid]
+        assert len(arguments) >= 2
     finally:
-        os.environ["PATH"] = path
-    assert "PATH=" in (tmp_path / "seen").read_text()
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert leaks(workspace.folder, *arguments) == []
 
 
 def test_deliveries_keep_no_secret(shell: Any, workspace: Any) -> None:
     """A delivery with its signature, and one with the secret itself in a header, are kept without either."""
-    import httpx
-
     api = workspace.add("api")
     api.commit("main", "x")
     assert shell("ingest", "bitbucket-scan") == 0
