@@ -14,23 +14,19 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-import httpx
-from flask import Flask
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
-from releasecopilot_webhook_flask import register_bitbucket_webhook
-from waitress.server import create_server
+from receiving import receiving, subscribe
 from workspaces import GitRepository, Workspace
 
 from releasecopilot_core import Ingestor
 
 RC = Path(sys.executable).parent / "rc"
-SECRET = "s3cret-webhook"
 BRANCHES = ("main", "release/1", "feature/RC-9", "bugfix/rc-4")
 SLUGS = ("api", "web", "tools")
 WINDOWS = (1.0, 4.0, 100.0)
@@ -61,38 +57,6 @@ def _lines(texts: Iterable[str]) -> bytes:
     return "".join(f"{text}\n" for text in texts).encode()
 
 
-@contextlib.contextmanager
-def receiving(workspace: Workspace, *, repair: bool = False) -> Iterator[str]:
-    """Take deliveries in a real Flask application; gives its address."""
-    app = Flask("receiver")
-    webhook = register_bitbucket_webhook(app, secret=SECRET, settings=workspace.settings(), repair=repair)
-    webhook.start()
-    server = create_server(app, host="127.0.0.1", port=0)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.effective_port}/webhooks/bitbucket"
-    finally:
-        server.close()
-        webhook.close()
-        thread.join(5)
-
-
-def subscribe(workspace: Workspace, url: str) -> None:
-    """Have the sandbox deliver all events of the workspace to an address."""
-    events = [
-        "repo:push",
-        "pullrequest:created",
-        "pullrequest:updated",
-        "pullrequest:fulfilled",
-        "pullrequest:rejected",
-    ]
-    hook = {"description": "test", "url": url, "active": True, "secret": SECRET, "events": events}
-    address = f"{workspace.sandbox.url}/workspaces/acme/hooks"
-    answer = httpx.post(address, json=hook, auth=("bot@acme.example", "s3cret-token"))
-    assert answer.status_code == 201, answer.text
-
-
 class WorkspaceMachine(RuleBasedStateMachine):
     """Changes repositories, scans, delivers, breaks and kills; whenever a scan is complete, the database is held to git."""
 
@@ -109,12 +73,12 @@ class WorkspaceMachine(RuleBasedStateMachine):
         self.ever: set[str] = set()
         self.kept: set[str] = set()
 
-    @initialize(hooked=st.booleans())
-    def begin(self, hooked: bool) -> None:
+    @initialize(hooked=st.booleans(), repairing=st.booleans())
+    def begin(self, hooked: bool, repairing: bool) -> None:
         """Start with one repository, with or without webhooks."""
         self._add("api").commit("main", "base", hours_ago=2)
         if hooked:
-            subscribe(self.workspace, self._stack.enter_context(receiving(self.workspace)))
+            subscribe(self.workspace, self._stack.enter_context(receiving(self.workspace, repair=repairing)))
 
     def teardown(self) -> None:
         """Hold the whole database to git once more, then clean up."""
@@ -204,6 +168,16 @@ class WorkspaceMachine(RuleBasedStateMachine):
         a.path, b.path = b.path, a.path
         self.repositories[one], self.repositories[other] = b, a
 
+    @rule(slug=st.sampled_from(SLUGS), name=st.sampled_from(SLUGS))
+    def rename(self, slug: str, name: str) -> None:
+        """Give a repository a name that nobody has, or has any more; `create` may take its old one."""
+        if slug in self.repositories and name not in self.repositories:
+            repository = self.repositories.pop(slug)
+            target = self.workspace.repositories / f"{name}.git"
+            shutil.move(repository.path, target)
+            repository.path = target
+            self.repositories[name] = repository
+
     @rule(slug=st.sampled_from(SLUGS))
     def fork(self, slug: str) -> None:
         """Copy a repository: its commits are in both."""
@@ -236,9 +210,9 @@ class WorkspaceMachine(RuleBasedStateMachine):
 
     @rule(
         hours=st.sampled_from(WINDOWS),
-        branches=st.sampled_from([["*"], ["*"], ["main"]]),
+        branches=st.sampled_from([["*"], ["*"], ["main"], ["release/*", "main"]]),
         full=st.booleans(),
-        files=st.sampled_from(["auto", "api", "git"]),
+        files=st.sampled_from(["auto", "api", "git", "none"]),
     )
     def scan(self, hours: float, branches: list[str], full: bool, files: Any) -> None:
         """Scan; when the run says that it is complete, it is."""
@@ -312,16 +286,24 @@ class WorkspaceMachine(RuleBasedStateMachine):
 
     def _hold(self, run: Any, branches: list[str]) -> None:
         """All that selected branches reach is stored, or lies behind a boundary that is reported."""
-        stored = self.workspace.stored()
         for report in run.repositories:
+            stored = self._linked(report.uuid)
             api = self.repositories[report.name.removeprefix("acme/")]
-            heads = [sha for branch, sha in api.branches().items() if branches == ["*"] or branch in branches]
+            heads = [sha for branch, sha in api.branches().items() if any(fnmatchcase(branch, b) for b in branches)]
             reachable = set(api.reachable(*heads))
             missing = reachable - stored
             if missing:
                 assert report.history == "bounded"
                 assert missing <= self._behind_boundaries(api, report.uuid)
             self.kept |= reachable & stored
+
+    def _linked(self, uuid: str) -> set[str]:
+        """Return the commits that one repository is known to have."""
+        rows = self.workspace.rows(
+            "SELECT b.sha FROM commit_branches b JOIN repositories r ON r.id = b.repository_id "
+            f"JOIN commits c ON c.sha = b.sha WHERE r.uuid = '{uuid}'"
+        )
+        return {sha for (sha,) in rows}
 
     def _behind_boundaries(self, api: GitRepository, uuid: str) -> set[str]:
         rows = self.workspace.rows(

@@ -18,7 +18,7 @@ from urllib.parse import quote, quote_plus
 
 import httpx
 import pytest
-from machine import SECRET, receiving, subscribe
+from receiving import SECRET, receiving, subscribe
 
 RC = Path(sys.executable).parent / "rc"
 TOKEN = "s3cret-token"

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from machine import SECRET, receiving, subscribe
+from receiving import SECRET, receiving, subscribe
 from releasecopilot_bitbucket.webhooks import signature_of
 from workspaces import Workspace
 
