@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import re
+import resource
 import signal
 import threading
 from typing import Any
@@ -99,3 +101,18 @@ def test_two_scans_at_once(shell: Any, workspace: Any, wait_for: Any) -> None:
     assert_equal_to_git(workspace, api)
     new = [entry["hash"] for document in documents for entry in document["payload"] if entry["new"]]
     assert sorted(new) == sorted(workspace.stored())
+
+
+def test_database_that_cannot_grow_is_one_line(workspace: Any, shell: Any, wait_for: Any) -> None:
+    """Files may have 300 KB and no more: the run fails in one line, nothing is half-written, the next one goes on."""
+    api = workspace.add("api")
+    api.history("main", [1.0] * 600, message="RC-{} " + "x" * 900)
+    scan = ["ingest", "bitbucket-scan", "--full", "--files", "none", "--quiet"]
+    limit = (300_000, resource.RLIM_INFINITY)
+    done = wait_for(shell.start(*scan, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit)))
+    assert (done.code, done.out) == (1, "")
+    assert re.fullmatch(r"rc: commits\.db: .+; .*what was stored stays\n", done.err), done.err
+    assert workspace.rows("PRAGMA integrity_check") == [("ok",)]
+    assert workspace.stored() < set(api.reachable("main"))
+    assert shell.rc(*scan).code == 0
+    assert workspace.stored() == set(api.reachable("main"))
