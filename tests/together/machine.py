@@ -63,6 +63,7 @@ class WorkspaceMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self._stack = contextlib.ExitStack()
+        self._receiver = self._stack.enter_context(contextlib.ExitStack())
         os.environ["SANDBOX_TOKEN"] = "s3cret-token"
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
         self.workspace = Workspace(folder)
@@ -78,7 +79,7 @@ class WorkspaceMachine(RuleBasedStateMachine):
         """Start with one repository, with or without webhooks."""
         self._add("api").commit("main", "base", hours_ago=2)
         if hooked:
-            subscribe(self.workspace, self._stack.enter_context(receiving(self.workspace, repair=repairing)))
+            subscribe(self.workspace, self._receiver.enter_context(receiving(self.workspace, repair=repairing)))
 
     def teardown(self) -> None:
         """Hold the whole database to git once more, then clean up."""
@@ -271,6 +272,8 @@ class WorkspaceMachine(RuleBasedStateMachine):
         """With every fault off, one full scan makes the database equal to git."""
         self._switch_off_faults()
         self.workspace.sandbox.flush(10)
+        # A repairer that is at work would make the scan's repositories busy, and say so rightly.
+        self._receiver.close()
         self._remember()
         run = self.workspace.scan(full=True, branches=["*"], bitbucket={"sweep_hours": 0})
         assert run.status == "complete", run.problems
