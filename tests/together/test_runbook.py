@@ -45,7 +45,6 @@ class Operator:
             **os.environ,
             "PATH": f"{tools}:{Path(sys.executable).parent}:{os.environ['PATH']}",
             "RC_BITBUCKET__API_URL": workspace.sandbox.url,
-            "RC_BITBUCKET__WEBHOOK_SECRET": "${BITBUCKET_WEBHOOK_SECRET}",
             "BITBUCKET_API_TOKEN": TOKEN,
             "BITBUCKET_WEBHOOK_SECRET": SECRET,
         }
@@ -69,6 +68,8 @@ class Operator:
 
     def serve(self, line: str) -> None:
         """Start the server of the page, and deliver something to it."""
+        # The line that the page adds to the settings here.
+        self.environment["RC_BITBUCKET__WEBHOOK_SECRET"] = "${BITBUCKET_WEBHOOK_SECRET}"
         self.server = subprocess.Popen(line.split(), cwd=self.folder, env=self.environment, stderr=subprocess.PIPE)
         address = f"http://127.0.0.1:{self.port}"
         for _ in range(300):
