@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -20,6 +21,8 @@ DISTRIBUTIONS = (
 )
 BACKEND = "hatchling>=1.26"
 SYSTEM_TEMPORARY = tempfile.gettempdir()
+#: For `bench` only.
+PEERS = ("perceval", "pydriller", "matplotlib")
 STUBS = ("types-gunicorn", "types-jsonschema", "types-PyYAML", "types-waitress")
 
 nox.options.sessions = ["lint", "types", "tests"]
@@ -89,7 +92,20 @@ def types(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure speed, memory and requests side by side with their peers, and print ratios."""
     install(session)
-    session.run("python", "benchmarks/run.py", *session.posargs)
+    session.run("python", "benchmarks/run.py", *session.posargs, env={"BENCH_PEERS": peers(session)})
+
+
+def peers(session: nox.Session) -> str:
+    """Install what ours is measured against, and what draws plots, in folders of their own; return these as a path.
+
+    Not in the environment: every package that is installed there makes `rc` start a little later. One that cannot be
+    installed is left out of the table.
+    """
+    folders = {name: Path(session.create_tmp()).resolve() / "peers" / name for name in PEERS}
+    for name, folder in folders.items():
+        if not folder.exists():
+            session.install("--quiet", "--target", str(folder), name, success_codes=[0, 1])
+    return os.pathsep.join(map(str, folders.values()))
 
 
 @nox.session

@@ -5,17 +5,22 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import attrs
+
+T = TypeVar("T")
 
 
 @attrs.frozen(kw_only=True)
 class Result:
     """One row of the table: what was measured, ours and the peer's figure as texts, the ratio, the aim, and if it is met.
 
-    `peer` is empty where nothing stands beside ours; `aim` and `met` are empty where a figure is only told.
+    `peer` is empty where nothing stands beside ours; `aim` and `met` are empty where a figure is only told. `data` has the
+    bare numbers of what is plotted.
     """
 
     what: str
@@ -24,6 +29,7 @@ class Result:
     ratio: float | None = None
     aim: str = ""
     met: bool | None = None
+    data: Mapping[str, float] = attrs.field(factory=dict)
 
 
 def at_most(limit: float, unit: str = "", *, what: str, ours: float, digits: int = 0, detail: str = "") -> Result:
@@ -40,12 +46,20 @@ def in_turns(number: int, *actions: Callable[[], object]) -> list[float]:
     from the machine falls on all alike when each turn is short. Every second time the order is reversed, so that nobody
     always runs behind the same other.
     """
-    seconds = [0.0] * len(actions)
-    for place in range(len(actions)) if number % 2 == 0 else reversed(range(len(actions))):
+
+    def timed(action: Callable[[], object]) -> float:
         started = time.perf_counter()
-        actions[place]()
-        seconds[place] = time.perf_counter() - started
-    return seconds
+        action()
+        return time.perf_counter() - started
+
+    return alternating(number, *(partial(timed, action) for action in actions))
+
+
+def alternating(number: int, *actions: Callable[[], T]) -> list[T]:
+    """Call each action once, in an order that is reversed with every second `number`; returns what they return."""
+    places = list(range(len(actions)))
+    found = {place: actions[place]() for place in (places if number % 2 == 0 else reversed(places))}
+    return [found[place] for place in places]
 
 
 def bests(turns: Sequence[Sequence[float]]) -> list[float]:

@@ -35,7 +35,7 @@ from releasecopilot_core import Batch, Commit, CommitStorage
 
 #: (commits, rounds)
 SIZES = ((2_000, 15), (20_000, 5))
-AIM = 0.6
+AIM = 0.7
 
 _NEWEST = datetime(2026, 11, 23, 17, tzinfo=UTC)
 _PASSES = ("new", "seen again")
