@@ -74,12 +74,12 @@ class WorkspaceMachine(RuleBasedStateMachine):
         self.ever: set[str] = set()
         self.kept: set[str] = set()
 
-    @initialize(hooked=st.booleans(), repairing=st.booleans())
-    def begin(self, hooked: bool, repairing: bool) -> None:
+    @initialize(hooked=st.booleans())
+    def begin(self, hooked: bool) -> None:
         """Start with one repository, with or without webhooks."""
         self._add("api").commit("main", "base", hours_ago=2)
         if hooked:
-            subscribe(self.workspace, self._receiver.enter_context(receiving(self.workspace, repair=repairing)))
+            subscribe(self.workspace, self._receiver.enter_context(receiving(self.workspace)))
 
     def teardown(self) -> None:
         """Hold the whole database to git once more, then clean up."""
