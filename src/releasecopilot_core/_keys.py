@@ -36,9 +36,8 @@ class KeyFinder:
 
     def attach(self, batch: Batch) -> Batch:
         """Return the batch with the keys of each commit added."""
-        if not any(commit.texts for commit in batch.commits):
-            return batch
-        return attrs.evolve(batch, commits=tuple(self._with_keys(commit) for commit in batch.commits))
+        commits = tuple(map(self._with_keys, batch.commits))
+        return batch if commits == batch.commits else attrs.evolve(batch, commits=commits)
 
     def _with_keys(self, commit: Commit) -> Commit:
         keys = self.keys_of(commit)
@@ -46,7 +45,7 @@ class KeyFinder:
 
     def keys_of(self, commit: Commit) -> frozenset[StoryKey]:
         """Return all keys that the commit's texts name, each with its origin and the plugin that found it."""
-        if not commit.texts:
+        if commit.message is None and not commit.texts:
             return frozenset()
         found: set[StoryKey] = set()
         for plugin, answer in self._host.ask(_HOOK, commit=commit, settings=self._settings):
@@ -63,7 +62,7 @@ class KeyFinder:
         plain: set[str] = set()
         for key in _iterable(answer):
             if isinstance(key, StoryKey):
-                found.add(attrs.evolve(key, key=_checked(key.key), plugin=plugin))
+                found.add(StoryKey(_checked(key.key), key.origin, plugin))
             else:
                 plain.add(_checked(key))
         if plain:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import secrets as random
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
@@ -28,6 +29,9 @@ _KEPT_HEADERS = frozenset({"content-type", "content-length", "user-agent"})
 
 #: Seconds between two warnings of refused deliveries: whoever reaches the address could fill the log.
 _COMPLAIN_SECONDS = 60.0
+
+#: Seconds that a delivery waits for those before it; then it goes on beside them, and the store decides how long it waits.
+_TURN_SECONDS = 1.0
 
 
 @attrs.frozen
@@ -63,6 +67,7 @@ class Receiver:
     on_stored: Callable[[], object] | None = None
     repairs: Callable[[], str] | None = None
     _complained: float = attrs.field(default=-_COMPLAIN_SECONDS, init=False)
+    _turn: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False, eq=False)
 
     @property
     def path(self) -> str:
@@ -81,6 +86,16 @@ class Receiver:
         if not self._is_proven(delivery):
             self._complain()
             return rejected(401, "no proof, or a wrong one, that the sender knows the webhook's secret")
+        # One after the other: threads that run Python fight for the interpreter whenever one of them asks the database.
+        mine = self._turn.acquire(timeout=_TURN_SECONDS)
+        try:
+            return self._taken(delivery)
+        finally:
+            if mine:
+                self._turn.release()
+
+    def _taken(self, delivery: Delivery) -> Answer:
+        body = delivery.body
         try:
             payload = parsed(body)
         except (ValueError, RecursionError):
@@ -88,7 +103,7 @@ class Receiver:
         if not isinstance(payload, dict):
             return rejected(400, "the body is not a JSON object")
         try:
-            return self._store(attrs.evolve(delivery, payload=payload))
+            return self._store(Delivery(headers=delivery.headers, body=body, payload=payload))
         except StoreError as error:
             _log.error("a delivery could not be stored: %s", error)
         except Exception:  # a store that is not ours; the sender may only hear what makes it send again
@@ -150,19 +165,19 @@ class Receiver:
             _log.exception("what a delivery tells could not be stored")
             record = attrs.evolve(record, status="failed", reason=_reason(error))
             found, duplicate = self.store.deliver(record, ())
-        return self._answered(attrs.evolve(record, id=found), duplicate=duplicate)
+        return self._answered(record, found, duplicate=duplicate)
 
-    def _answered(self, record: DeliveryRecord, *, duplicate: bool) -> Answer:
+    def _answered(self, record: DeliveryRecord, id_: str, *, duplicate: bool) -> Answer:
         if duplicate:
-            _log.info("delivery %s (%s) came again", record.id, record.event)
-            return Answer(202, {"status": "duplicate", "delivery": record.id})
+            _log.info("delivery %s (%s) came again", id_, record.event)
+            return Answer(202, {"status": "duplicate", "delivery": id_})
         if record.status == "failed":
-            _log.warning("delivery %s (%s) is kept, but was not understood: %s", record.id, record.event, record.reason)
+            _log.warning("delivery %s (%s) is kept, but was not understood: %s", id_, record.event, record.reason)
         else:
-            _log.info("delivery %s (%s) is %s", record.id, record.event, record.status)
+            _log.info("delivery %s (%s) is %s", id_, record.event, record.status)
         if record.status == "stored" and self.on_stored is not None:
             self.on_stored()
-        return Answer(202, {"status": "ignored" if record.status == "ignored" else "stored", "delivery": record.id})
+        return Answer(202, {"status": "ignored" if record.status == "ignored" else "stored", "delivery": id_})
 
     def _identified(self, delivery: Delivery) -> tuple[str | None, str | None]:
         try:
@@ -190,11 +205,14 @@ def parsed(body: bytes) -> Any:
         ValueError: it is not JSON, or holds a number of thousands of digits.
         RecursionError: it is nested more deeply than any service's.
     """
-    return json.loads(body.decode("utf-8-sig"), parse_constant=_refuse_constant)
+    return _STRICT.decode(body.decode("utf-8-sig"))
 
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+_STRICT = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def _joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import logging
 from collections.abc import Mapping, Sequence
@@ -98,7 +97,7 @@ class BitbucketWebhooks:
 
 def signature_of(body: bytes, secret: str) -> str:
     """Return the value of `X-Hub-Signature`: `sha256=` and the lower-case hexadecimal HMAC of the raw bytes."""
-    return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+    return "sha256=" + hmac.digest(secret.encode(), body, "sha256").hex()
 
 
 def _is_one_of(proof: str, wanted: Sequence[str]) -> bool:
@@ -156,8 +155,7 @@ def _change(change: Any, repository: Repository, now: datetime) -> tuple[str | N
     commits = [commit_of(value) for value in listed] if isinstance(listed, list) else []
     own = _first_parent_line(commits, target)
     seen = [
-        attrs.evolve(
-            commit,
+        commit.but(
             sightings=frozenset({Sighting(repository.uuid, now, branch=name, via="webhook", own=commit.sha in own)}),
             files_status="owed",
         )

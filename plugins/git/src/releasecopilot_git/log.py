@@ -30,7 +30,7 @@ T = TypeVar("T")
 _STATUSES = {"A": "added", "D": "removed", "R": "renamed"}
 
 #: Authors and paths come again and again; so many of them are kept to be used once more.
-_KEPT = 50_000
+_KEPT = 1_000
 
 
 class CutOff(Exception):

@@ -171,6 +171,8 @@ class Connection:
             block = cursor.fetchmany(size)
         while block:
             yield from block
+            if len(block) < size:
+                return
             with self.reading():
                 block = cursor.fetchmany(size)
 

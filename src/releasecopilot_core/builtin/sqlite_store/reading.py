@@ -14,10 +14,10 @@ from .writing import stamp
 
 BLOCK = 500
 
-#: Commits of a repository, on branches or in pull requests.
+#: That a row of `commits` is one of a repository, on a branch or in a pull request: seeks, however many it has.
 LINKED = (
-    "SELECT sha FROM commit_branches WHERE repository_id = :repository "
-    "UNION SELECT sha FROM commit_pull_requests WHERE repository_id = :repository"
+    "(EXISTS (SELECT 1 FROM commit_branches b WHERE b.sha = commits.sha AND b.repository_id = :repository) "
+    "OR EXISTS (SELECT 1 FROM commit_pull_requests p WHERE p.sha = commits.sha AND p.repository_id = :repository))"
 )
 
 
@@ -99,6 +99,12 @@ WITH RECURSIVE up (origin, sha) AS (
 )
 SELECT DISTINCT up.origin FROM up JOIN heads h ON h.sha = up.sha
 WHERE h.repository_id = :repository AND h.branch <> :branch AND h.deleted_at IS NULL
+"""
+
+# Nothing stored is this commit, or has it as a parent: then no head can reach it, and nobody has seen it.
+FAMILIAR = """
+SELECT value FROM json_each(:shas) WHERE EXISTS (SELECT 1 FROM commits WHERE sha = value)
+    OR EXISTS (SELECT 1 FROM commit_parents WHERE parent = value)
 """
 
 FIRST_PARENTS = """

@@ -10,11 +10,12 @@ from releasecopilot_core import Window
 
 from .writing import now, stamp
 
-# Stored commits of the window on these branches that the run has not sighted already.
+# Stored commits of the window on these branches that the run has not sighted already. EXISTS, not a join: SQLite would go
+# through all links of the repository, and not through the dates of the window.
 _CANDIDATES = """
-INSERT INTO temp.candidates SELECT DISTINCT c.sha FROM commits c JOIN commit_branches b ON b.sha = c.sha
-WHERE c.date BETWEEN :start AND :end AND b.repository_id = :repository
-    AND b.branch IN (SELECT value FROM json_each(:branches))
+INSERT INTO temp.candidates SELECT c.sha FROM commits c WHERE c.date BETWEEN :start AND :end
+    AND EXISTS (SELECT 1 FROM commit_branches b WHERE b.sha = c.sha AND b.repository_id = :repository
+        AND b.branch IN (SELECT value FROM json_each(:branches)))
     AND NOT EXISTS (SELECT 1 FROM temp.sighted s WHERE s.run_id = :run AND s.sha = c.sha AND s.repository_id = :repository)
 """
 

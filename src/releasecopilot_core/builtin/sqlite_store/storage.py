@@ -147,15 +147,14 @@ class CommitStorage:
         """Return up to `limit` shas greater than `after` whose file lists are to be fetched, in order."""
         sql = (
             "SELECT sha FROM commits WHERE files_status <> 'known' AND files_status = 'owed' AND sha > :after "
-            f"AND sha IN ({reading.LINKED}) ORDER BY sha LIMIT :limit"
+            f"AND {reading.LINKED} ORDER BY sha LIMIT :limit"
         )
         return [sha for (sha,) in self._named(repository, sql, after=after, limit=limit)]
 
     def owed_count(self, repository: Repository) -> int:
         """Return how many commits of a repository still wait for their file lists."""
         sql = (
-            "SELECT count(*) FROM commits WHERE files_status <> 'known' AND files_status = 'owed' "
-            f"AND sha IN ({reading.LINKED})"
+            f"SELECT count(*) FROM commits WHERE files_status <> 'known' AND files_status = 'owed' AND {reading.LINKED}"
         )
         return sum(count for (count,) in self._named(repository, sql))
 
@@ -166,11 +165,15 @@ class CommitStorage:
 
     def known_elsewhere(self, repository: Repository, branch: str, shas: Sequence[str]) -> frozenset[str]:
         """Return those of `shas` that were seen on another branch, or that another live head reaches."""
+        # Mostly they are what a push brings, and new.
+        shas = [sha for (sha,) in self._connection.rows(reading.FAMILIAR, {"shas": json.dumps(list(shas))})]
+        if not shas:
+            return frozenset()
         sql = (
             "SELECT DISTINCT sha FROM commit_branches WHERE repository_id = :repository AND branch <> :branch "
             "AND sha IN (SELECT value FROM json_each(:shas))"
         )
-        seen = self._named(repository, sql, branch=branch, shas=json.dumps(list(shas)))
+        seen = self._named(repository, sql, branch=branch, shas=json.dumps(shas))
         return self.reached_elsewhere(repository, branch, shas).union(sha for (sha,) in seen)
 
     def first_parents(self, repository: Repository, sha: str, distances: Sequence[int]) -> Sequence[str]:
@@ -180,7 +183,7 @@ class CommitStorage:
 
     def resolve(self, repository: Repository, prefix: str) -> Sequence[str]:
         """Return the stored shas of a repository that begin with `prefix` (hexadecimal digits)."""
-        sql = f"SELECT sha FROM commits WHERE sha >= :prefix AND sha < :end AND sha IN ({reading.LINKED}) ORDER BY sha"
+        sql = f"SELECT sha FROM commits WHERE sha >= :prefix AND sha < :end AND {reading.LINKED} ORDER BY sha"
         return [sha for (sha,) in self._named(repository, sql, prefix=prefix, end=prefix + "g")]
 
     def _of(self, repository: Repository, sql: str, *parameters: object) -> Iterator[tuple[Any, ...]]:

@@ -115,18 +115,20 @@ def _write_commits(db: sqlite3.Connection, batch: Batch, repository_id: int, run
         row[0] for row in db.execute("SELECT sha FROM commits WHERE sha IN (SELECT value FROM json_each(?))", (shas,))
     }
     here = _linked(db, repository_id, json.dumps(sorted(known))) if known else frozenset()
-    db.executemany(UPSERT_COMMIT, [_commit_row(commit) for commit in commits])
+    _write_rows(db, UPSERT_COMMIT, [_commit_row(commit) for commit in commits])
     _write_parents(db, commits, known)
     _write_files(db, commits, known)
     _write_links(db, commits, repository_id, batch)
-    db.executemany(
+    _write_rows(
+        db,
         "INSERT OR IGNORE INTO commit_story_keys (sha, story_key, origin, plugin) VALUES (?, ?, ?, ?)",
         [(c.sha, k.key, k.origin, k.plugin) for c in commits for k in c.story_keys],
     )
     seen = [commit.sha for commit in commits if commit.sightings]
     new = frozenset(sha for sha in seen if sha not in here)
     if run_id is not None:
-        db.executemany(
+        _write_rows(
+            db,
             "INSERT OR IGNORE INTO temp.sighted (run_id, sha, repository_id, new) VALUES (?, ?, ?, ?)",
             [(run_id, sha, repository_id, sha in new) for sha in seen],
         )
@@ -138,7 +140,8 @@ def _merged(commits: Sequence[Commit]) -> list[Commit]:
     for commit in commits:
         other = by_sha.get(commit.sha)
         by_sha[commit.sha] = commit if other is None else other.merge(commit)
-    return list(by_sha.values())
+    # In the order of the tables: neighbours share pages.
+    return [by_sha[sha] for sha in sorted(by_sha)]
 
 
 def _linked(db: sqlite3.Connection, repository_id: int, shas: str) -> frozenset[str]:
@@ -179,8 +182,8 @@ def _write_parents(db: sqlite3.Connection, commits: Iterable[Commit], known: set
                 continue
             less.append((commit.sha,))
         rows += [(commit.sha, position, parent) for position, parent in enumerate(parents)]
-    db.executemany("DELETE FROM commit_parents WHERE sha = ?", less)
-    db.executemany("INSERT INTO commit_parents (sha, position, parent) VALUES (?, ?, ?)", rows)
+    _write_rows(db, "DELETE FROM commit_parents WHERE sha = ?", less)
+    _write_rows(db, "INSERT INTO commit_parents (sha, position, parent) VALUES (?, ?, ?)", rows)
 
 
 def _write_files(db: sqlite3.Connection, commits: Iterable[Commit], known: set[str]) -> None:
@@ -199,8 +202,8 @@ def _write_files(db: sqlite3.Connection, commits: Iterable[Commit], known: set[s
                 continue
             less.append((commit.sha,))
         rows += fresh
-    db.executemany("DELETE FROM commit_files WHERE sha = ?", less)
-    db.executemany(f"INSERT INTO commit_files ({columns}) VALUES (?, ?, ?, ?, ?, ?)", rows)
+    _write_rows(db, "DELETE FROM commit_files WHERE sha = ?", less)
+    _write_rows(db, f"INSERT INTO commit_files ({columns}) VALUES (?, ?, ?, ?, ?, ?)", rows)
 
 
 def _stored(
@@ -228,14 +231,16 @@ def _write_links(db: sqlite3.Connection, commits: Iterable[Commit], repository_i
                 branches.append((commit.sha, repository_id, seen.branch, seen.via, int(seen.own), *times))
             if seen.pull_request is not None:
                 pull_requests.append((commit.sha, repository_id, seen.pull_request))
-    db.executemany(UPSERT_BRANCH, branches)
-    db.executemany(
-        "INSERT OR IGNORE INTO commit_pull_requests (sha, repository_id, pull_request) VALUES (?, ?, ?)", pull_requests
+    _write_rows(db, UPSERT_BRANCH, branches)
+    _write_rows(
+        db,
+        "INSERT OR IGNORE INTO commit_pull_requests (sha, repository_id, pull_request) VALUES (?, ?, ?)",
+        pull_requests,
     )
 
 
 def _write_pull_requests(db: sqlite3.Connection, repository_id: int, requests: Iterable[PullRequest]) -> None:
-    db.executemany(
+    _write_rows(db,
         UPSERT_PULL_REQUEST,
         [
             (repository_id, p.id, p.title, p.state, p.author, p.source_branch, p.destination_branch, p.merge_commit,
@@ -243,6 +248,12 @@ def _write_pull_requests(db: sqlite3.Connection, repository_id: int, requests: I
             for p in requests
         ],
     )  # fmt: skip
+
+
+def _write_rows(db: sqlite3.Connection, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    # Also with no rows a statement is looked up and made ready; most batches leave half of the tables alone.
+    if rows:
+        db.executemany(sql, rows)
 
 
 # --- walks, heads, repositories ------------------------------------------------------------------------------
@@ -260,7 +271,7 @@ def _write_walk(db: sqlite3.Connection, repository_id: int, walk: Walk, ended: s
             "bounded = excluded.bounded",
             (*key, walk.line, stamp(walk.since), int(walk.bounded), now()),
         )
-        db.executemany("INSERT INTO boundaries VALUES (?, ?, ?, ?)", [(*key, sha) for sha in sorted(walk.boundary)])
+        _write_rows(db, "INSERT INTO boundaries VALUES (?, ?, ?, ?)", [(*key, sha) for sha in sorted(walk.boundary)])
     # A bounded walk that is deepened has its head already: the branch may have moved on since.
     if ended == "bounded" or (ended == "done" and not walk.bounded):
         db.execute(
@@ -277,13 +288,15 @@ def _write_stale(db: sqlite3.Connection, repository_id: int, batch: Batch) -> No
         ("stale_pull_requests", "pull_request", batch.stale_pull_requests, batch.settled_pull_requests),
     )
     for table, column, stale, settled in things:
-        db.executemany(
+        _write_rows(
+            db,
             f"INSERT INTO {table} (repository_id, {column}, target, reason, marks, since) VALUES (?, ?, ?, ?, 1, ?) "
             f"ON CONFLICT (repository_id, {column}) DO UPDATE SET target = coalesce(excluded.target, target), "
             "reason = excluded.reason, marks = marks + 1",
             [(repository_id, key, mark.target, mark.reason, now()) for key, mark in stale.items()],
         )
-        db.executemany(
+        _write_rows(
+            db,
             f"DELETE FROM {table} WHERE repository_id = ? AND {column} = ? AND marks <= ?",
             [(repository_id, key, marks) for key, marks in settled.items()],
         )
@@ -291,20 +304,21 @@ def _write_stale(db: sqlite3.Connection, repository_id: int, batch: Batch) -> No
 
 def _owe_files(db: sqlite3.Connection, repository_id: int, wanted: object) -> None:
     """Turn skipped file lists into owed ones; `all` asks again for what was refused, too."""
+    # Seeks, and no list of all commits that the repository has: mostly there is none to mark.
     linked = (
-        "sha IN (SELECT sha FROM commit_branches WHERE repository_id = ? "
-        "UNION ALL SELECT sha FROM commit_pull_requests WHERE repository_id = ?)"
+        "(EXISTS (SELECT 1 FROM commit_branches b WHERE b.sha = commits.sha AND b.repository_id = :repository) "
+        "OR EXISTS (SELECT 1 FROM commit_pull_requests p WHERE p.sha = commits.sha AND p.repository_id = :repository))"
     )
     if wanted == "all":
         db.execute(
             f"UPDATE commits SET files_status = 'owed' WHERE files_status <> 'known' AND files_status <> 'owed' AND {linked}",
-            (repository_id, repository_id),
+            {"repository": repository_id},
         )
     elif isinstance(wanted, datetime):
         db.execute(
             "UPDATE commits SET files_status = 'owed' "
-            f"WHERE files_status <> 'known' AND files_status = 'skipped' AND date >= ? AND {linked}",
-            (stamp(wanted), repository_id, repository_id),
+            f"WHERE files_status <> 'known' AND files_status = 'skipped' AND date >= :since AND {linked}",
+            {"repository": repository_id, "since": stamp(wanted)},
         )
 
 
