@@ -119,12 +119,10 @@ def _opened(*, source: str | None, config: str | None, database: str | None) -> 
     """Open the database, which must be there, and an ingestor that uses it for whatever service a delivery came from."""
     from releasecopilot_core import Ingestor
 
-    from .opening import opened
+    from .opening import asking
 
-    with opened(config, database=database) as ingestor:
-        store = ingestor.store(source or ingestor.default_source(), create=False)
-        with Ingestor(ingestor.settings, storage=store) as same:
-            yield same, store
+    with asking(source, config, database) as (ingestor, _, store), Ingestor(ingestor.settings, storage=store) as same:
+        yield same, store
 
 
 def _found(store: Store, delivery: str) -> DeliveryRecord:

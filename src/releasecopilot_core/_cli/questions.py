@@ -51,13 +51,11 @@ def _one_form(*, as_json: bool, as_csv: bool, **_: Any) -> None:
 @_question
 def stories(**options: Any) -> None:
     """Show which stories the stored commits belong to, the latest first; the last line counts those of none."""
-    from .opening import opened, tell_if_keys_are_stale
+    from .opening import asking, tell_if_keys_are_stale
     from .words import NO_STORY, print_rows
 
     _one_form(**options)
-    with opened(options["config"], database=options["database"]) as ingestor:
-        source = options["source"] or ingestor.default_source()
-        store = ingestor.store(source, create=False)
+    with asking(options["source"], options["config"], options["database"]) as (ingestor, source, store):
         tell_if_keys_are_stale(ingestor, source)
         rows = store.stories(since=_since(options["hours"]), repositories=options["repos"])
         nothing = "No commits are stored for that."
@@ -73,15 +71,13 @@ def stories(**options: Any) -> None:
 @_question
 def commits(story: str | None, unassigned: bool, **options: Any) -> None:
     """Show stored commits, newest first."""
-    from .opening import opened, tell_if_keys_are_stale
+    from .opening import asking, tell_if_keys_are_stale
     from .words import print_rows
 
     _one_form(**options)
     if story and unassigned:
         raise click.UsageError("--story and --unassigned exclude each other", click.get_current_context())
-    with opened(options["config"], database=options["database"]) as ingestor:
-        source = options["source"] or ingestor.default_source()
-        store = ingestor.store(source, create=False)
+    with asking(options["source"], options["config"], options["database"]) as (ingestor, source, store):
         tell_if_keys_are_stale(ingestor, source)
         found = store.commits(
             since=_since(options["hours"]), repositories=options["repos"], story=story, unassigned=unassigned

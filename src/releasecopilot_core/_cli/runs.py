@@ -54,8 +54,7 @@ def show_run(run_id: str, source: str | None, config: str | None, database: str 
 
 
 def _runs(source: str | None, config: str | None, database: str | None, limit: int) -> list[Mapping[str, Any]]:
-    from .opening import opened
+    from .opening import asking
 
-    with opened(config, database=database) as ingestor:
-        store = ingestor.store(source or ingestor.default_source(), create=False)
+    with asking(source, config, database) as (_, _, store):
         return list(store.runs(limit=limit))
