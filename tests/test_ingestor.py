@@ -170,9 +170,12 @@ def exits_half_way(request: Any, memory: Any) -> Iterator[Batch]:
 @pytest.mark.parametrize(
     ("batches", "message"),
     [
-        (exits_half_way, "source 'toy' failed (SystemExit: 7)"),
-        ([complete(commit(1))[0], "no batch"], "source 'toy' failed (TypeError: expected a Batch, not 'no batch')"),
-        ([complete(commit(1))[0], None], "source 'toy' failed (TypeError: expected a Batch, not None)"),
+        (exits_half_way, "plugin 'toy': source 'toy' failed (SystemExit: 7)"),
+        (
+            [complete(commit(1))[0], "no batch"],
+            "plugin 'toy': source 'toy' failed (TypeError: expected a Batch, not 'no batch')",
+        ),
+        ([complete(commit(1))[0], None], "plugin 'toy': source 'toy' failed (TypeError: expected a Batch, not None)"),
     ],
     ids=["SystemExit", "text", "None"],
 )
@@ -205,7 +208,7 @@ def test_sink_that_raises_makes_the_run_partial(opened: Any, tmp_path: Path) -> 
     (problem,) = run.problems
     assert (problem.kind, problem.message.split(";")[0]) == (
         "artifact",
-        "the artifact's sink failed (KeyError: 'acme')",
+        "plugin 'a-sink': the artifact's sink failed (KeyError: 'acme')",
     )
     with CommitStorage(tmp_path / "c.db") as storage:
         assert [row["status"] for row in storage.runs()] == ["partial"]

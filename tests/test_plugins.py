@@ -14,7 +14,7 @@ import pytest
 
 from releasecopilot_core import Commit, Ingestor, Settings, StoryKey, hookimpl
 from releasecopilot_core._plugins import Host
-from releasecopilot_core.errors import PluginError, UnknownNameError
+from releasecopilot_core.errors import PluginError, StoreError, UnknownNameError
 
 
 @pytest.fixture
@@ -204,6 +204,8 @@ def test_store_plugin_that_raises_is_blamed() -> None:
         def rc_open_store(self, url: str) -> Any:
             return self if url == "acme:works" else None
 
+        name = "works"
+
         def close(self) -> None:
             """Nothing is open."""
 
@@ -212,7 +214,11 @@ def test_store_plugin_that_raises_is_blamed() -> None:
         with pytest.raises(PluginError, match=r"plugin 'a': rc_open_store failed \(ZeroDivisionError: oops\)"):
             ingestor.store("toy")
     with Ingestor(plugins=plugins, database="acme:works") as ingestor:
-        assert ingestor.store("toy") is plugins["b"]
+        store: Any = ingestor.store("toy")
+        assert store.name == "works"
+        assert not hasattr(store, "colour")
+        with pytest.raises(StoreError, match="plugin 'b': its store has no 'stories'; fix it, or upgrade it"):
+            store.stories()
 
 
 def test_two_plugins_cannot_claim_one_source() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import tempfile
 import threading
@@ -18,13 +19,15 @@ from ._interfaces import Sink, Source, Store, WebhookDecoder
 from ._keys import KeyFinder
 from ._model import Commit, FilesMode, Problem, Sighting, StoryKey, Window
 from ._pipeline import Tally
-from ._plugins import Host, PluginInfo
+from ._plugins import Blame, BlamedStore, Host, PluginInfo
 from ._requests import scan_request
 from ._run import DeliveryStatus, Plan, Progress, Run, ScanRequest
 from ._session import Session, new_run_id
 from ._settings import Settings, webhook_settings
 from ._webhooks import Receiver, prune, replay
 from .errors import MissingDatabaseError, PluginError, SettingsError, UsageError
+
+_log = logging.getLogger("releasecopilot_core")
 
 #: The window that labels what a repair finds.
 REPAIR_HOURS = 24.0
@@ -119,9 +122,12 @@ class Ingestor:
         url = self.database(source)
         with self._lock:
             if url not in self._stores:
-                opened = self._host.open_first("rc_open_store", url, self.settings, what="database", create=create)
-                self._stores[url] = cast(Store, opened)
+                self._stores[url] = self._open_store(url, create=create)
             return self._stores[url]
+
+    def _open_store(self, url: str, *, create: bool) -> Store:
+        opened = self._host.open_first("rc_open_store", url, self.settings, what="database", create=create)
+        return cast(Store, BlamedStore(opened, self._host.opener("rc_open_store", url)))
 
     def database(self, source: str) -> str:
         """Return the path or URL of a source's database."""
@@ -207,7 +213,7 @@ class Ingestor:
 
         Branches that were pushed to, pull requests that were updated, and the file lists that they owe. It ends and
         raises as `scan` does. With nothing to repair it is complete without a request. `stop` ends it early from another
-        thread: the run is `interrupted`, and returned.
+        thread, also while it waits for the service: the run is `interrupted`, and returned.
         """
         self.check()
         # Nothing that was announced is too old to be wanted: the window only labels.
@@ -225,7 +231,7 @@ class Ingestor:
         stop: threading.Event | None = None,
     ) -> Run:
         # The source first: when its settings are wrong, no database and no folder is made.
-        with contextlib.closing(self._open(source)) as opened:
+        with self._opened(source) as opened:
             # A database that is wrong is refused before a folder is made; one that is missing is made last.
             with contextlib.suppress(MissingDatabaseError):
                 self.store(source, create=False)
@@ -240,9 +246,12 @@ class Ingestor:
                 key_rules=self._keys.fingerprint,
             )
             tally = Tally(store, request.window, run.run_id, on_progress)
-            session = Session(run, store, sink, self._host, tally, on_finish, stop)
-            named = attrs.evolve(request, run_id=run.run_id)
-            return session.perform(lambda: opened.scan(named, store), self._keys, lambda: opened.requests)
+            blame = Blame(
+                f"plugin {self._host.opener('rc_sources', source)!r}: source {source!r}",
+                f"plugin {self._host.opener('rc_open_sink', self.artifacts(source))!r}: the artifact's sink",
+            )
+            session = Session(run, opened, store, sink, blame, self._host, tally, on_finish, stop)
+            return session.perform(attrs.evolve(request, run_id=run.run_id), self._keys)
 
     def plan(
         self,
@@ -262,24 +271,37 @@ class Ingestor:
         """
         request = scan_request(hours, repositories, branches, full=full, files=files)
         self.check()
-        with contextlib.closing(self._open(source)) as opened, contextlib.ExitStack() as stack:
+        with self._opened(source) as opened, contextlib.ExitStack() as stack:
             try:
                 store = self.store(source, create=False)
             except MissingDatabaseError:
                 # Planning must leave nothing behind: what is not there yet remembers nothing.
                 folder = stack.enter_context(tempfile.TemporaryDirectory())
-                empty = self._host.open_first(
-                    "rc_open_store", f"{folder}/empty.db", self.settings, what="database", create=True
-                )
-                store = stack.enter_context(contextlib.closing(cast(Store, empty)))
-            return opened.plan(request, store)
+                empty = self._open_store(f"{folder}/empty.db", create=True)
+                store = stack.enter_context(contextlib.closing(empty))
+            plugin = self._host.opener("rc_sources", source)
+            plan = self._host.guard(plugin, f"plan of source {source!r}", lambda: opened.plan(request, store))
+            if not isinstance(plan, Plan):
+                raise PluginError(plugin, f"source {source!r} planned {type(plan).__name__}, not a Plan")
+            return plan
 
-    def _open(self, source: str) -> Source:
-        return cast(Source, self._host.open_named("rc_sources", source, self.settings, what="source"))
+    @contextlib.contextmanager
+    def _opened(self, source: str) -> Iterator[Source]:
+        """Open a source, and close it at the end; when that fails, all has been said already."""
+        needs = ("scan", "requests", "close")
+        opened = cast(Source, self._host.open_named("rc_sources", source, self.settings, what="source", needs=needs))
+        try:
+            yield opened
+        finally:
+            try:
+                opened.close()
+            except Exception:  # code we did not write
+                _log.info("source %r could not be closed", source, exc_info=True)
 
     def _sink(self, source: str) -> Sink:
+        url, needs = self.artifacts(source), ("publish", "discard")
         return cast(
-            Sink, self._host.open_first("rc_open_sink", self.artifacts(source), self.settings, what="artifact folder")
+            Sink, self._host.open_first("rc_open_sink", url, self.settings, what="artifact folder", needs=needs)
         )
 
     # --- webhooks --------------------------------------------------------------------------------------------

@@ -198,7 +198,7 @@ class Source(Protocol):
         """How many requests were sent to the service so far, retries included."""
 
     def close(self) -> None:
-        """Close connections."""
+        """Close connections; a second time does nothing. Called from another thread it ends a scan, within a second."""
 
 
 class WebhookDecoder(Protocol):

@@ -6,15 +6,49 @@ from collections.abc import Callable, Iterable
 
 import attrs
 
-from ._batch import Batch, Scanned
+from ._batch import Batch, Scanned, Walk
 from ._interfaces import Store
 from ._keys import KeyFinder
-from ._model import Problem, Repository, Window
+from ._model import Commit, Problem, PullRequest, Repository, Window
 from ._preparing import prepared
 from ._run import Progress, RepositoryReport
 
 #: Kinds of problems that are told, but leave a run complete: nothing that could be had is missing.
 HARMLESS = frozenset({"unobtainable", "note"})
+
+_PARTS: tuple[tuple[str, type], ...] = (
+    ("repository", Repository),
+    ("commits", Commit),
+    ("pull_requests", PullRequest),
+    ("walk", Walk),
+    ("problems", Problem),
+    ("scanned", Scanned),
+)
+
+
+def checked(batch: object) -> Batch:
+    """Return what a source yielded, if it is a batch of one repository.
+
+    Raises:
+        TypeError: it is something else, or something else is in it.
+        ValueError: one of its commits belongs to another repository, or to none.
+    """
+    if not isinstance(batch, Batch):
+        raise TypeError(f"expected a Batch, not {batch!r:.80}")
+    for name, kind in _PARTS:
+        value = getattr(batch, name)
+        for part in value if isinstance(value, tuple) else (value,):
+            if part is not None and not isinstance(part, kind):
+                raise TypeError(f"Batch.{name}: expected a {kind.__name__}, not {part!r:.80}")
+    repository = batch.repository
+    if repository is None and (batch.commits or batch.pull_requests or batch.walk):
+        raise ValueError("a Batch with commits, pull requests or a walk must name its repository")
+    for commit in batch.commits:
+        for seen in commit.sightings:
+            if repository is not None and seen.repository != repository.uuid:
+                place = f"{seen.repository!r}, and the Batch is of {repository.full_name} ({repository.uuid!r})"
+                raise ValueError(f"commit {commit.sha[:12]} was sighted in {place}")
+    return batch
 
 
 def ingest(

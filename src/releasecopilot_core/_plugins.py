@@ -16,7 +16,7 @@ from . import _hookspecs
 from ._codec import did_you_mean
 from ._hookspecs import PROJECT
 from ._model import Problem
-from .errors import PluginError, ReleaseCopilotError, UnknownNameError
+from .errors import PluginError, ReleaseCopilotError, StoreError, UnknownNameError
 
 DISABLED_VARIABLE = "RC_DISABLED_PLUGINS"
 
@@ -50,6 +50,7 @@ class Host:
         self._infos: dict[str, PluginInfo] = {}
         self._callers: dict[str, list[tuple[str, Callable[..., list[Any]]]]] = {}
         self._faults: dict[tuple[str, str], tuple[int, str]] = {}
+        self._openers: dict[tuple[str, str], str] = {}
         self._loaded = False
         self._lock = threading.RLock()
 
@@ -167,12 +168,12 @@ class Host:
                     found[name] = (plugin, value)
         return found
 
-    def open_named(self, hook: str, name: str, settings: Any, *, what: str) -> Any:
-        """Open the thing called `name`; `what` is the noun for the error message.
+    def open_named(self, hook: str, name: str, settings: Any, *, what: str, needs: Iterable[str] = ()) -> Any:
+        """Open the thing called `name`; `what` is the noun for the error message, `needs` are attributes it must have.
 
         Raises:
             UnknownNameError: no plugin provides that name.
-            PluginError: its opener raised.
+            PluginError: its opener raised, or what it returned lacks something.
         """
         found = self.named(hook, settings=settings)
         if name not in found:
@@ -182,17 +183,21 @@ class Host:
         opened = self.guard(plugin, hook, lambda: opener(settings))
         if opened is None:
             raise PluginError(plugin, f"{hook}: what opens {name!r} returned nothing")
-        return opened
+        self._openers[hook, name] = plugin
+        return self._complete(plugin, hook, opened, f"{what} {name!r}", needs)
 
-    def open_first(self, hook: str, url: str, settings: Any, *, what: str, **more: Any) -> Any:
-        """Return the first plugin's answer to a URL.
+    def open_first(
+        self, hook: str, url: str, settings: Any, *, what: str, needs: Iterable[str] = (), **more: Any
+    ) -> Any:
+        """Return the first plugin's answer to a URL; `needs` are attributes that it must have.
 
         Raises:
             UnknownNameError: no plugin knows such a URL.
-            PluginError: none opened it, and one raised when it tried.
+            PluginError: none opened it, and one raised when it tried; or what was opened lacks something.
         """
-        for _, opened in self.ask(hook, url=url, settings=settings, **more):
-            return opened
+        for plugin, opened in self.ask(hook, url=url, settings=settings, **more):
+            self._openers[hook, url] = plugin
+            return self._complete(plugin, hook, opened, what, needs)
         for (plugin, asked), (_, text) in sorted(self._faults.items()):
             if asked == hook:
                 raise PluginError(plugin, f"{hook} failed ({text})")
@@ -200,6 +205,16 @@ class Host:
         raise UnknownNameError(
             f"no plugin opens {scheme} as {_article(what)} {what}{self._failed_note()}; see `rc plugins`"
         )
+
+    def _complete(self, plugin: str, hook: str, opened: Any, what: str, needs: Iterable[str]) -> Any:
+        lacking = self.guard(plugin, hook, lambda: [name for name in needs if not hasattr(opened, name)])
+        if lacking:
+            raise PluginError(plugin, f"its {what} has no {', '.join(map(repr, lacking))}; fix it, or upgrade it")
+        return opened
+
+    def opener(self, hook: str, name: str) -> str:
+        """Return the plugin that opened what is called `name`, or what is at that URL."""
+        return self._openers[hook, name]
 
     def guard(self, plugin: str, hook: str, call: Callable[[], Any]) -> Any:
         """Call a plugin's function; whatever it raises that is not ours becomes a `PluginError` with its name."""
@@ -236,6 +251,59 @@ class Host:
     def _failed_note(self) -> str:
         failed = [info.name for info in self.infos() if info.status != "loaded"]
         return f" (not loaded: {', '.join(failed)})" if failed else ""
+
+
+@attrs.frozen
+class Blame:
+    """What a fault of a run's source and of its sink is called."""
+
+    source: str
+    sink: str
+
+
+class StoreBroken(StoreError):
+    """A store raised something that it does not raise on purpose; its traceback is worth a log line."""
+
+
+class StoreLacks(StoreBroken, AttributeError):
+    """A store that has no such method: for `hasattr` as well."""
+
+
+class BlamedStore:
+    """A store that a plugin opened: what it raises by mistake becomes a `StoreError` with the plugin's name."""
+
+    def __init__(self, store: object, plugin: str) -> None:
+        self._store = store
+        self._plugin = plugin
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            found = getattr(self._store, name)
+        except AttributeError as error:
+            raise StoreLacks(f"plugin {self._plugin!r}: its store has no {name!r}; fix it, or upgrade it") from error
+        return functools.partial(self._called, name, found) if callable(found) else found
+
+    def _called(self, name: str, method: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        try:
+            answer = method(*arguments, **named)
+        except (ReleaseCopilotError, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # code we did not write
+            raise self._broken(name, error) from error
+        return self._each(name, answer) if isinstance(answer, Iterator) else answer
+
+    def _each(self, name: str, answers: Iterator[Any]) -> Iterator[Any]:
+        try:
+            yield from answers
+        except (ReleaseCopilotError, KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # code we did not write
+            raise self._broken(name, error) from error
+
+    def _broken(self, name: str, error: BaseException) -> StoreBroken:
+        return StoreBroken(
+            f"plugin {self._plugin!r}: the store's {name!r} failed ({in_one_line(error)}); what was stored stays"
+        )
 
 
 def _article(noun: str) -> str:

@@ -33,6 +33,8 @@ LOOK_SECONDS = 60.0
 FIRST_WAIT, LONGEST_WAIT = 30.0, 3600.0
 #: A repair that takes longer than this, in seconds, may be repeated by another worker; that does no harm.
 LEASE_SECONDS = 900.0
+#: A repair that is told to stop gets so long, in seconds; mostly it takes less than one.
+STOP_SECONDS = 5.0
 _DAY = 86_400.0
 
 #: The environment variable through which `rc serve` tells its worker processes what to open. It holds no secret.
@@ -77,11 +79,6 @@ class Webhook:
         """Whether deliveries must prove that their sender knows the secret."""
         return bool(self._receiver.secrets)
 
-    @property
-    def is_repairing(self) -> bool:
-        """Whether what deliveries lack is fetched in the background, once it is started."""
-        return self._repairer is not None
-
     def receive(self, headers: Iterable[tuple[str, str]], body: bytes) -> Answer:
         """Return the answer to a delivery; see `Receiver.receive`. Blocking."""
         return self._receiver.receive(headers, body)
@@ -110,7 +107,10 @@ class Webhook:
                 self._started = True
 
     def close(self) -> None:
-        """End repairs, and close the store that was opened here; what was answered 202 is stored."""
+        """End repairs, and then close the store that was opened here; what was answered 202 is stored.
+
+        A repair that is waiting for the service is broken off, and gives its leases back; that takes a second or two.
+        """
         with self._lock:
             self._started = False
             if self._repairer is not None:
@@ -212,9 +212,13 @@ class Repairer:
         """End after the batch that is being stored; what is left is repaired by the next process."""
         self._stopping.set()
         self._delivered.set()
-        if self._thread is not None:
-            self._thread.join(10.0)
-            self._thread = None
+        if self._thread is None:
+            return
+        self._thread.join(STOP_SECONDS)
+        if self._thread.is_alive():  # a source that does not mind being closed
+            _log.warning("the repair of %s does not end; it is left behind", self._source)
+            self._release(self._ingestor.store(self._source))
+        self._thread = None
 
     def _work(self, stopping: threading.Event) -> None:
         while not stopping.is_set():
@@ -247,8 +251,7 @@ class Repairer:
             run = self._ingestor.repair(self._source, stop=stopping)
             undone = run.status != "complete" or (store.to_repair(self._source) and not self._delivered.is_set())
         finally:
-            with contextlib.suppress(ReleaseCopilotError):
-                store.release(self._lease, self._holder)
+            self._release(store)
         if not undone:
             self._wait = 0.0
         elif not stopping.is_set():
@@ -258,6 +261,10 @@ class Repairer:
     @property
     def _lease(self) -> str:
         return f"repairs of {self._source}"
+
+    def _release(self, store: Store) -> None:
+        with contextlib.suppress(ReleaseCopilotError):
+            store.release(self._lease, self._holder)
 
     def _defer(self, reason: str, *, all_of_it: bool) -> None:
         self._wait = min(LONGEST_WAIT, max(FIRST_WAIT, self._wait * 2))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Generator, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 
 from ._batch import Batch, Scanned
@@ -54,12 +54,12 @@ def found_nowhere(patterns: Sequence[str], found: Container[str]) -> tuple[Probl
     )
 
 
-def held(work: Iterator[Batch], memory: Memory, repository: Repository, holder: str) -> Iterator[Batch]:
+def held(work: Iterator[Batch], memory: Memory, repository: Repository, holder: str) -> Generator[Batch]:
     """Yield what `work` yields while the repository's lease is held, or one batch that says that somebody else has it.
 
     Two scans at once do not do the same work twice. A lease that was lost meanwhile does no harm: batches merge.
     """
-    name = f"scan of {repository.uuid}"
+    name = _lease_of(repository)
     if not memory.lease(name, holder, LEASE_SECONDS):
         yield _busy(repository)
         return
@@ -71,9 +71,18 @@ def held(work: Iterator[Batch], memory: Memory, repository: Repository, holder: 
                 memory.lease(name, holder, LEASE_SECONDS)
                 prolonged = time.monotonic()
     finally:
-        # When the scan was stopped the store may be closed by now; the lease of a dead process is taken over.
-        with contextlib.suppress(StoreError):
-            memory.release(name, holder)
+        let_go(memory, repository, holder)
+
+
+def let_go(memory: Memory, repository: Repository, holder: str) -> None:
+    """Give a repository's lease back, if `holder` has it: also in place of a thread that cannot any more."""
+    # The store may be out of reach by now; then the lease ends with this process, or when it expires.
+    with contextlib.suppress(StoreError):
+        memory.release(_lease_of(repository), holder)
+
+
+def _lease_of(repository: Repository) -> str:
+    return f"scan of {repository.uuid}"
 
 
 def _busy(repository: Repository) -> Batch:

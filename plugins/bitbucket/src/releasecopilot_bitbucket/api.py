@@ -56,9 +56,13 @@ class Api:
         self.last_headers: Mapping[str, str] = {}
 
     def close(self) -> None:
-        """Refuse further requests and close the connections."""
+        """Refuse further requests and close the connections; any thread may, while others ask."""
         self._closed.set()
         self._client.close()
+
+    def is_closed(self) -> bool:
+        """Whether further requests are refused."""
+        return self._closed.is_set()
 
     def keep_to(self, budget: Callable[[], datetime | None]) -> None:
         """Ask before each request whether there is room for it: `budget` counts it, or returns when there will be some."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import attrs
 
 from releasecopilot_core import Batch, Memory, Plan, PlanEntry, Problem, Repository, Scanned, ScanRequest, Settings
-from releasecopilot_core.selecting import found_nowhere, held, select_branches
+from releasecopilot_core.selecting import found_nowhere, held, let_go, select_branches
 from releasecopilot_core.walking import FURTHER_PAGES
 
 from .api import Api, segment
@@ -41,7 +41,7 @@ class BitbucketSource:
         return cls(with_known_secrets(bitbucket_settings(settings), settings.origin))
 
     def close(self) -> None:
-        """End open requests, close the connections, and end what git is doing."""
+        """End what is asked, close the connections, and end what git is doing; from another thread it ends a scan."""
         self._api.close()
         self._git.close()
 
@@ -77,8 +77,14 @@ class BitbucketSource:
             )
             for repository in selection.repositories
         ]
-        jobs = [functools.partial(_held, visit) for visit in visits]
-        yield from in_threads(jobs, self._settings.concurrency)
+        at_work: dict[str, Visit] = {}
+        jobs = [functools.partial(_held, visit, at_work) for visit in visits]
+        try:
+            yield from in_threads(jobs, self._settings.concurrency, is_ended=self._api.is_closed, interrupt=self.close)
+        finally:
+            # Of threads that are stuck in a request: theirs would come when the store is closed.
+            for visit in list(at_work.values()):
+                let_go(memory, visit.repository, request.run_id)
         if request.repair:
             return
         if not all(visit.listed for visit in visits):
@@ -158,5 +164,9 @@ class BitbucketSource:
         return f"repositories/{segment(owner or self._settings.workspace)}/{segment(repository.uuid)}"
 
 
-def _held(visit: Visit) -> Iterator[Batch]:
-    return held(visit.batches(), visit.memory, visit.repository, visit.request.run_id)
+def _held(visit: Visit, at_work: dict[str, Visit]) -> Iterator[Batch]:
+    at_work[visit.repository.uuid] = visit
+    try:
+        yield from held(visit.batches(), visit.memory, visit.repository, visit.request.run_id)
+    finally:
+        del at_work[visit.repository.uuid]

@@ -5,12 +5,17 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar, cast
+
+from releasecopilot_core.errors import SourceError
 
 T = TypeVar("T")
 
 _POLL_SECONDS = 0.1
+#: Threads that are told to end get so long, in seconds; one that is stuck in a request is left behind.
+_END_SECONDS = 1.0
 
 
 class _Item:
@@ -22,12 +27,22 @@ class _Item:
         self.done = threading.Event()
 
 
-def in_threads(jobs: Iterable[Callable[[], Iterator[T]]], workers: int) -> Iterator[T]:
+def in_threads(
+    jobs: Iterable[Callable[[], Iterator[T]]],
+    workers: int,
+    *,
+    is_ended: Callable[[], bool],
+    interrupt: Callable[[], object] | None = None,
+) -> Iterator[T]:
     """Yield what the jobs' generators yield, at most `workers` of them at a time, in the order in which it comes.
 
     A generator is resumed only after the consumer has asked for the next item: by then it is done with the last one, so
     a batch is stored before its walk goes on. At most `workers` items exist at once. An error in a job is raised here and
-    ends all. When the consumer stops, the threads end at their next item; they are daemons and hold up no exit.
+    ends all. When the consumer stops, `interrupt` is called and the threads are waited for, a second at most; they are
+    daemons and hold up no exit.
+
+    Raises:
+        SourceError: `is_ended` became true while it was waited for the jobs.
     """
     waiting: queue.Queue[Callable[[], Iterator[T]]] = queue.Queue()
     for job in jobs:
@@ -35,12 +50,15 @@ def in_threads(jobs: Iterable[Callable[[], Iterator[T]]], workers: int) -> Itera
     count = min(workers, waiting.qsize())
     handed: queue.Queue[_Item] = queue.Queue()
     stop = threading.Event()
-    for number in range(count):
-        name = f"releasecopilot-{number}"
-        threading.Thread(target=_work, args=(waiting, handed, stop), name=name, daemon=True).start()
+    arguments = (waiting, handed, stop)
+    threads = [
+        threading.Thread(target=_work, args=arguments, name=f"releasecopilot-{n}", daemon=True) for n in range(count)
+    ]
+    for thread in threads:
+        thread.start()
     try:
         while count:
-            item = handed.get()
+            item = _next(handed, is_ended)
             if item.error is not None:
                 raise item.error
             if item.value is _END:
@@ -50,9 +68,21 @@ def in_threads(jobs: Iterable[Callable[[], Iterator[T]]], workers: int) -> Itera
             item.done.set()
     finally:
         stop.set()
+        if count and interrupt is not None:
+            interrupt()
+        deadline = time.monotonic() + _END_SECONDS
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
 
 
 _END = object()
+
+
+def _next(handed: queue.Queue[_Item], is_ended: Callable[[], bool]) -> _Item:
+    while not is_ended():
+        with contextlib.suppress(queue.Empty):
+            return handed.get(timeout=_POLL_SECONDS)
+    raise SourceError("the scan was stopped", kind="stopped")
 
 
 def _work(waiting: queue.Queue[Callable[[], Iterator[T]]], handed: queue.Queue[_Item], stop: threading.Event) -> None:

@@ -258,7 +258,8 @@ class Visit:
             commits: list[Commit] = []
             refused: list[Problem] = []
             failed: list[SourceError] = []
-            for commit, problem, error in in_threads([partial(_fetch, files, sha) for sha in shas], self.concurrency):
+            jobs = [partial(_fetch, files, sha) for sha in shas]
+            for commit, problem, error in in_threads(jobs, self.concurrency, is_ended=self.api.is_closed):
                 commits += [commit] if commit else []
                 refused += [problem] if problem else []
                 failed += [error] if error else []
