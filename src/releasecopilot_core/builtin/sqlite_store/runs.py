@@ -13,21 +13,21 @@ import attrs
 
 from releasecopilot_core import Run
 
+from . import processes
 from .writing import stamp
 
 _COLUMNS = (
     "run_id", "kind", "source", "status", "started_at", "finished_at", "window_start", "window_end", "new", "listed",
-    "refreshed", "requests", "artifact", "git_sha", "key_rules", "host", "pid", "report",
+    "refreshed", "requests", "artifact", "git_sha", "key_rules", "host", "pid", "process", "report",
 )  # fmt: skip
 
 
 def begin(db: sqlite3.Connection, run: Run) -> Sequence[str]:
     """Record a run that starts and give up those whose process is dead; returns the ids of the latter."""
     abandoned = []
-    for run_id, pid in db.execute(
-        "SELECT run_id, pid FROM runs WHERE status = 'running' AND host = ?", (platform.node(),)
-    ):
-        if not is_alive(pid):
+    sql = "SELECT run_id, pid, process FROM runs WHERE status = 'running' AND host = ?"
+    for run_id, pid, process in db.execute(sql, (platform.node(),)):
+        if not processes.is_alive(pid, process):
             abandoned.append(run_id)
     db.executemany("UPDATE runs SET status = 'abandoned' WHERE run_id = ?", [(run_id,) for run_id in abandoned])
     save(db, run)
@@ -49,6 +49,7 @@ def save(db: sqlite3.Connection, run: Run) -> None:
         "window_end": stamp(run.window.end),
         "host": platform.node(),
         "pid": os.getpid(),
+        "process": processes.own(),
         "report": json.dumps(report),
     }
     names = ", ".join(_COLUMNS)
@@ -72,14 +73,3 @@ def key_rules(db: sqlite3.Connection) -> frozenset[str]:
         "AND rowid >= coalesce((SELECT max(rowid) FROM runs WHERE kind = 'rekey'), 0)"
     )
     return frozenset(row[0] for row in rows)
-
-
-def is_alive(pid: int) -> bool:
-    """Return whether a process of this host lives."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True  # somebody else's process: alive
-    return True

@@ -9,7 +9,7 @@ from sqlite_utils.migrations import Migrations
 APPLICATION_ID = 0x52434F50
 
 #: The schema version of this release (`PRAGMA user_version`): how many migrations there are.
-VERSION = 2
+VERSION = 3
 
 migrations = Migrations("releasecopilot")
 
@@ -253,6 +253,12 @@ def first_release(db: Database) -> None:
 def webhooks(db: Database) -> None:
     """Make room for deliveries, leases and pull requests; nothing wrote to the tables that are made anew."""
     _execute(db, _SECOND)
+
+
+@migrations(name="0003_processes")
+def processes(db: Database) -> None:
+    """Make room for what tells a process apart from others of its number."""
+    _execute(db, "ALTER TABLE leases ADD COLUMN process TEXT;\nALTER TABLE runs ADD COLUMN process TEXT")
 
 
 def _execute(db: Database, script: str) -> None:
