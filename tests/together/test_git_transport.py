@@ -204,7 +204,7 @@ def test_plan_counts_git_operations(workspace: Any) -> None:
     api.history("main", [3.9 - number / 100 for number in range(ENOUGH_TO_CLONE)])
     with Ingestor(workspace.settings(pull_requests=False)) as ingestor:
         assert [(e.requests, e.git_operations) for e in ingestor.plan("bitbucket", full=True).entries[1:]] == [(0, 1)]
-        assert [(e.requests, e.git_operations) for e in ingestor.plan("bitbucket").entries[1:]] == [(4, 0)]
+        assert [(e.requests, e.git_operations) for e in ingestor.plan("bitbucket").entries[1:]] == [(2, 0)]
         ingestor.scan("bitbucket", files="none")
         assert [(e.requests, e.git_operations) for e in ingestor.plan("bitbucket").entries[1:]] == [(0, 1)]
         assert [e.git_operations for e in ingestor.plan("bitbucket", files="api").entries[1:]] == [0]

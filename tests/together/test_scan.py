@@ -259,12 +259,13 @@ def test_plan_costs_a_listing_and_writes_nothing(workspace: Any) -> None:
         plan = ingestor.plan("bitbucket")
     assert [(entry.repository, entry.requests, entry.note) for entry in plan.entries] == [
         ("(all)", 1, "choosing the repositories"),
-        ("acme/api", 5, "first contact"),
+        ("acme/api", 3, "first contact"),
     ]
-    assert (plan.requests, plan.git_operations, plan.quota_left) == (6, 0, 1000)
+    assert (plan.requests, plan.git_operations, plan.quota_left) == (4, 0, 1000)
     assert kinds(workspace) == {"repositories": 1}
     assert not (workspace.folder / "commits.db").exists()
     spent = workspace.scan().requests
+    assert spent == plan.requests + 1  # the files of its one commit
     with Ingestor(workspace.settings()) as ingestor:
         plan = ingestor.plan("bitbucket")
     assert (plan.entries[1].requests, plan.entries[1].note) == (0, "unchanged")

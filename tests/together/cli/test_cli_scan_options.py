@@ -132,14 +132,14 @@ def test_dry_run(shell: Any, workspace: Any) -> None:
     before = shell.entries()
     done = shell.scan("--dry-run")
     assert done.code == 0
-    assert re.search(r"^acme/api +5 +0 +first contact$", done.out, re.MULTILINE)
+    assert re.search(r"^acme/api +3 +0 +first contact$", done.out, re.MULTILINE)
     last = done.out.rstrip().splitlines()[-3:]
-    assert last[0].startswith("At least 11 requests")
+    assert last[0].startswith("At least 7 requests")
     assert last[1:] == ["That takes about 1 minute.", "In this hour 1,000 requests may still be sent."]
     assert kinds(workspace) == {"repositories"}
     plan = shell.scan("--dry-run", "--json", "--repos", "api").json
-    entry = {"repository": "acme/api", "requests": 5, "git_operations": 0, "note": "first contact"}
-    assert (plan["entries"][1], plan["requests"], plan["quota_left"]) == (entry, 6, 1000)
+    entry = {"repository": "acme/api", "requests": 3, "git_operations": 0, "note": "first contact"}
+    assert (plan["entries"][1], plan["requests"], plan["quota_left"]) == (entry, 4, 1000)
     assert shell.entries() == before
     shell.scan()
     assert "unchanged" in shell.scan("--dry-run").out

@@ -12,6 +12,9 @@ from releasecopilot_core.selecting import selection_text
 
 from .selecting import SOURCE
 
+#: The reason to look at a repository of which nobody says that it changed.
+SWEEP = "sweep"
+
 
 @attrs.frozen
 class Look:
@@ -45,7 +48,7 @@ class Look:
             "changed": state is not None and _moved(state.repository, repository),
             "unfinished walk": _is_unfinished(memory, repository, request.window),
             "announced by a webhook": bool(memory.stale_branches(repository) or memory.stale_pull_requests(repository)),
-            "sweep": sweep,
+            SWEEP: sweep,
         }
         if request.repair:
             # Whatever an announced branch brings is new, once there are heads to tell it from older history.

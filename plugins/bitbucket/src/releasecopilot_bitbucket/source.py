@@ -8,11 +8,10 @@ from collections.abc import Iterator
 import attrs
 
 from releasecopilot_core import Batch, Memory, Plan, PlanEntry, Problem, Repository, Scanned, ScanRequest, Settings
-from releasecopilot_core.selecting import found_nowhere, held, let_go, select_branches
-from releasecopilot_core.walking import FURTHER_PAGES
+from releasecopilot_core.selecting import found_nowhere, held, let_go
 
 from .api import Api, segment
-from .gate import Look
+from .gate import SWEEP, Look
 from .git_transport import Clone, GitTransport
 from .selecting import SOURCE, Selection, select_repositories
 from .settings import BitbucketSettings, bitbucket_settings, with_known_secrets
@@ -95,7 +94,8 @@ class BitbucketSource:
     def plan(self, request: ScanRequest, memory: Memory) -> Plan:
         """Return what a scan would do for each repository; costs the requests that choosing them takes.
 
-        Walks count one page a branch, two more at first contact; how many commits there are nobody knows before.
+        A repository that is looked at counts one page of branches, one of pull requests, and, unless it is for the sweep
+        alone, one of commits. How many branches moved, and how many commits they brought, nobody knows before.
         """
         patterns, files = self._patterns(request), self._files_mode(request)
         selection = self._select(request)
@@ -117,9 +117,8 @@ class BitbucketSource:
         if look.needed:
             requests += self._settings.pull_requests
         if look.needed and not history_cloned:
-            walks = len(select_branches(memory.heads(repository), look.patterns, repository.main_branch)) or 1
-            pages = 1 if look.known_before else 1 + FURTHER_PAGES
-            requests += 1 + walks * pages
+            is_empty = repository.main_branch is None
+            requests += 1 + (look.reason != SWEEP and not is_empty)
         return PlanEntry(
             repository=repository.full_name,
             requests=requests,

@@ -1,0 +1,115 @@
+"""What scans ask of the service, counted where it is served: between sweeps little, and no more than was told beforehand."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from releasecopilot_core import Ingestor, Plan
+
+REPOSITORIES = 50
+
+
+def asked(workspace: Any) -> Counter[str]:
+    """Return how many requests were served, by kind, and forget them."""
+    served = workspace.sandbox.requests
+    workspace.sandbox.clear_requests()
+    return Counter(request.kind for request in served)
+
+
+def plan_of(workspace: Any, **bitbucket: Any) -> Plan:
+    """Return what a dry run tells."""
+    with Ingestor(workspace.settings(**bitbucket)) as ingestor:
+        return ingestor.plan("bitbucket")
+
+
+@pytest.fixture
+def fifty(workspace: Any) -> Any:
+    """Return a workspace of 50 repositories with two branches each, which were scanned once."""
+    first = workspace.add("repository-00")
+    first.history("main", [3.0, 2.0, 1.0])
+    first.commit("feature/RC-2", parents=[first.head("main")])
+    for number in range(1, REPOSITORIES):
+        shutil.copytree(first.path, workspace.repositories / f"repository-{number:02}.git")
+    assert workspace.scan(files="none").status == "complete"
+    assert workspace.scan().status == "complete"
+    asked(workspace)
+    return workspace
+
+
+def test_quiet_workspace_of_fifty_costs_at_most_three_requests(fifty: Any) -> None:
+    """Nothing moved: one page of the workspace's list tells so, and the dry run had told as much."""
+    plan = plan_of(fifty)
+    assert asked(fifty) == {"repositories": plan.requests}
+    run = fifty.scan()
+    cost = asked(fifty)
+    assert (run.status, len(run.repositories), run.new, run.refreshed) == (
+        "complete",
+        REPOSITORIES,
+        0,
+        4 * REPOSITORIES,
+    )
+    assert cost.total() == run.requests == plan.requests
+    assert cost.total() <= 3
+
+
+def test_ten_new_commits_in_one_of_fifty_cost_at_most_twenty(fifty: Any) -> None:
+    """Their files included; what the dry run could not know is one file list a commit, and nothing else."""
+    shas = fifty.workspace_repository("repository-07").history("main", [0.5] * 10)
+    plan = plan_of(fifty)
+    asked(fifty)
+    run = fifty.scan()
+    cost = asked(fifty)
+    assert (run.status, run.new) == ("complete", len(shas))
+    assert cost == {"repositories": 1, "branches": 1, "commits": 1, "diffstat": len(shas), "pullrequests": 1}
+    assert cost.total() == run.requests == plan.requests + len(shas)
+    assert cost.total() <= 20
+    named = [(entry.repository, entry.requests, entry.note) for entry in plan.entries if entry.requests]
+    assert named == [("(all)", 1, "choosing the repositories"), ("acme/repository-07", 3, "changed")]
+
+
+@pytest.mark.parametrize("further", [0, 5], ids=["main alone", "five old branches"])
+def test_first_contact_with_a_long_history_costs_at_most_forty(workspace: Any, further: int) -> None:
+    """A window of 4 hours with 10 commits in it, on 3,000: the list of commits ends a little behind the window's start."""
+    api = workspace.add("api")
+    old = api.history("main", [3000.0 - number for number in range(2990)])
+    for number in range(further):
+        api.set(f"release/{number}", old[-100 * (number + 1)])
+    shas = api.history("main", [3.5] * 10)
+    plan = plan_of(workspace)
+    asked(workspace)
+    run = workspace.scan(hours=4)
+    cost = asked(workspace)
+    assert (run.status, run.repositories[0].history) == ("complete", "bounded")
+    assert set(shas) <= workspace.stored()
+    assert cost["diffstat"] == len(shas)
+    assert cost.total() == run.requests
+    assert plan.requests <= cost.total() <= 40
+
+
+def test_owed_files_are_in_the_plan(workspace: Any) -> None:
+    """What a scan without files left owed is known beforehand, to the request."""
+    workspace.add("api").history("main", [3.0] * 7)
+    workspace.scan(files="none")
+    asked(workspace)
+    plan = plan_of(workspace)
+    asked(workspace)
+    run = workspace.scan()
+    cost = asked(workspace)
+    assert cost == {"repositories": 1, "diffstat": 7}
+    assert cost.total() == run.requests == plan.requests
+    assert plan.entries[1].note == "unchanged, 7 file lists owed"
+
+
+def test_quota_that_a_dry_run_names_is_what_scans_left(workspace: Any) -> None:
+    """Every request of every scan in the hour counts, repetitions included; a dry run writes nothing, and counts nothing."""
+    workspace.add("api").history("main", [3.0] * 7)
+    workspace.sandbox.set_fault("status@commits", "503:2")
+    workspace.scan()
+    workspace.scan()
+    counted = asked(workspace).total()
+    assert counted == 1 + 1 + 3 + 7 + 1 + 1
+    assert [plan_of(workspace).quota_left for _ in range(2)] == [1000 - counted] * 2
