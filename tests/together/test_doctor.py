@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable
-from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from releasecopilot_bitbucket_sandbox.faults import FAULTS
 
 RC = Path(sys.executable).parent / "rc"
 TOKEN = "s3cret-token"
@@ -70,27 +71,97 @@ def test_table_has_a_line_a_finding(doctor: Any) -> None:
 SERVICE = "bitbucket: service"
 
 
-@pytest.mark.parametrize(
-    ("fault", "value", "text"),
-    [
-        ("forbidden@commits", "1", "needed scope: read:repository:bitbucket"),
-        ("forbidden@diffstat", "1", "needed scope: read:repository:bitbucket"),
-        ("status@commits", "404", "not found"),
-        ("status@commits", "503", "answered 503"),
-        ("diffstat-555", "*", "gave up on this diff (555)"),
-        ("slow", "1", "no whole answer"),
-        ("reset", "1000", "no whole answer"),
-        ("truncate", "1000", "no whole answer"),
-        ("bad-json", "1000", "not JSON"),
-        ("rate-limit", "0", "quota is used up"),
-    ],
-)
-def test_each_fault_is_one_line_with_a_remedy(doctor: Any, workspace: Any, fault: str, value: str, text: str) -> None:
-    """What the service refuses ends neither the doctor nor its other checks."""
-    workspace.sandbox.set_fault(fault, value)
-    code, found = doctor()
-    assert code == 1
-    assert any(text in line for line in found[SERVICE]), found
+OK, WARNING, FAILED = 0, 3, 1
+SCOPE = "needed scope: read:repository:bitbucket; granted: "
+RIGHTS = "check what the credential may read"
+QUOTA = "quota is used up; it can be asked again"
+
+#: Each fault that the doctor can notice, where it can: exit code, and what its line says, with the remedy.
+NOTICED: list[tuple[dict[str, str], int, str]] = [
+    ({"rate-limit": "0"}, FAILED, f"{QUOTA} within the hour"),
+    ({"rate-limit@commits": "0"}, FAILED, f"{QUOTA} within the hour"),
+    ({"rate-limit": "50"}, WARNING, "49 of 50 requests are left in this hour; wait, or scan less often"),
+    ({"rate-limit": "0", "retry-after": "seconds:7"}, FAILED, f"{QUOTA} in 7 s"),
+    ({"rate-limit": "0", "retry-after": "date:70"}, FAILED, f"{QUOTA} in "),
+    ({"rate-limit": "1", "rate-window": "0.7"}, FAILED, f"{QUOTA} within the hour"),
+    ({"status@repositories": "404"}, FAILED, "check bitbucket.workspace"),
+    ({"status@commits": "404"}, FAILED, RIGHTS),
+    ({"status@pullrequests": "404"}, FAILED, "or set bitbucket.pull_requests: false"),
+    ({"status": "451"}, FAILED, "answered 451 (Something went wrong); check bitbucket.api_url, and whether a proxy"),
+    ({"status": "500"}, FAILED, "repositories/acme: Bitbucket answered 500; try again later"),
+    ({"status@commits": "503"}, FAILED, "repositories/acme/api/commits: Bitbucket answered 503; try again later"),
+    ({"status@hooks": "502"}, FAILED, "repositories/acme/api/hooks: Bitbucket answered 502; try again later"),
+    ({"reset": "1000"}, FAILED, "no whole answer (ReadError); try again later"),
+    ({"slow": "1"}, FAILED, "no whole answer (ReadTimeout); try again later"),
+    ({"clock": "3600"}, WARNING, "s behind the service's; set it by NTP"),
+    ({"clock": "-3600"}, WARNING, "s ahead of the service's; set it by NTP"),
+    ({"truncate": "1000"}, FAILED, "no whole answer (RemoteProtocolError); try again later"),
+    ({"bad-json": "1000"}, FAILED, "not JSON; try again later"),
+    ({"unauthorized": "1"}, FAILED, "and that the API token has not expired"),
+    ({"forbidden": "1"}, FAILED, SCOPE),
+    ({"forbidden@commits": "1"}, FAILED, SCOPE),
+    ({"forbidden@diffstat": "1"}, FAILED, SCOPE),
+    ({"forbidden@pullrequests": "1"}, FAILED, "needed scope: read:pullrequest:bitbucket; granted: "),
+    ({"scopes": "repository,account"}, FAILED, "needed scope: read:pullrequest:bitbucket; granted: "),
+    ({"scopes": "account"}, FAILED, "create a token with the scope that is missing"),
+    ({"missing": "1"}, FAILED, "check bitbucket.workspace"),
+    ({"missing@diffstat": "1"}, FAILED, RIGHTS),
+    ({"removed": "1"}, FAILED, "upgrade releasecopilot-bitbucket"),
+    ({"removed@pullrequests": "1"}, FAILED, "or set bitbucket.pull_requests: false"),
+    ({"vanished": "HEAD"}, FAILED, "force-pushed away just now: try again"),
+    ({"diffstat-555": "*"}, WARNING, "gave up on this diff (555); a scan tells of such commits and stays complete"),
+    ({"no-ancestor": "*"}, WARNING, "no common ancestor; a scan tells of such commits and stays complete"),
+    ({"next-loop": "1"}, FAILED, "goes in a circle; check bitbucket.api_url, and whether a proxy answers in its place"),
+    ({"foreign-next": "http://elsewhere.example/2.0"}, FAILED, "(to 'elsewhere.example'); not followed; check "),
+    ({"ctx-expiry": "0"}, FAILED, "can no longer be continued (Invalid or expired ctx); a scan goes on from the same place"),
+]
+#: What spoils nothing, and so is nothing to complain of.
+HARMLESS = ["rate-headers=absent", "rate-headers=scaled", "clock=30", "short-pages=1", "no-author-user=1", "null-author=1",
+            "fork-gone=1", "order=date-order", "missing@hooks=1", "forbidden@hooks=1",
+            "scopes=repository,pullrequest"]  # fmt: skip
+#: What concerns clones, deliveries, and repositories without commits: not what the doctor asks of a repository that has some.
+ELSEWHERE = {"no-filter", "drop", "duplicate", "reorder", "empty-changes", "empty-repository"}
+
+
+def test_every_fault_of_the_sandbox_is_tried() -> None:
+    """One that is added there is added here."""
+    tried = {name.partition("@")[0] for faults, _, _ in NOTICED for name in faults}
+    tried |= {re.split("[@=]", text)[0] for text in HARMLESS}
+    assert tried | ELSEWHERE == set(FAULTS)
+
+
+@pytest.mark.parametrize(("faults", "code", "text"), NOTICED, ids=[" ".join(faults) for faults, _, _ in NOTICED])
+def test_each_fault_is_one_line_with_a_remedy(
+    doctor: Any, workspace: Any, faults: dict[str, str], code: int, text: str
+) -> None:
+    """What the service refuses ends neither the doctor nor its other checks, and the exit code tells."""
+    api = workspace.workspace_repository("api")
+    api.history("main", [1.0] * 4)
+    for name, value in faults.items():
+        workspace.sandbox.set_fault(name, str(api.head("main")) if value == "HEAD" else value)
+    found = doctor()
+    assert found[0] == code
+    assert set(found[1]) == {SERVICE}
+    assert any(text in line for line in found[1][SERVICE]), found
+    assert not any("%7B" in line for line in found[1][SERVICE])
+
+
+@pytest.mark.parametrize("fault", HARMLESS)
+def test_what_spoils_nothing_is_no_complaint(doctor: Any, workspace: Any, fault: str) -> None:
+    """Neither authors without an account nor short pages, nor a clock that is half a minute off."""
+    workspace.workspace_repository("api").history("main", [1.0] * 4)
+    workspace.sandbox.set_fault(*fault.split("="))
+    assert doctor() == (0, {})
+
+
+@pytest.mark.parametrize("answer", ["200", "404"])
+def test_empty_repository_is_no_complaint(doctor: Any, workspace: Any, answer: str) -> None:
+    """Neither beside one that has commits, nor alone."""
+    workspace.sandbox.set_fault("empty-repository", answer)
+    workspace.add("empty")
+    assert doctor() == (0, {})
+    shutil.rmtree(workspace.repositories / "api.git")
+    assert doctor() == (0, {})
 
 
 def test_credentials_are_examined(doctor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +185,7 @@ def test_wrong_settings_and_workspace(doctor: Any) -> None:
     code, found = doctor(workspce="acme")
     assert (code, "unknown key" in found["bitbucket: credentials"][0]) == (1, True)
     code, found = doctor(workspace="amce")
-    assert (code, "not found" in found[SERVICE][0]) == (1, True)
+    assert (code, "'amce' is not found, or" in found[SERVICE][0]) == (1, True)
 
 
 def test_database_is_examined(doctor: Any) -> None:
@@ -246,14 +317,3 @@ def test_old_git_is_found(doctor: Any, monkeypatch: pytest.MonkeyPatch, told: st
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     code, found = doctor()
     assert (code, text in found["git"][0]) == (3, True)
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(-3600, "ahead of"), (3600, "behind")])
-def test_clock_that_differs_is_found(seconds: int, text: str) -> None:
-    """From the `Date` of an answer: tokens and people mind, windows of hours do not."""
-    from releasecopilot_bitbucket import checks
-
-    (finding,) = checks._skew(formatdate(time.time() + seconds, usegmt=True))
-    assert (finding.status, f"s {text} the service's; set it by NTP" in finding.text) == ("warning", True)
-    (finding,) = checks._skew(formatdate(usegmt=True))
-    assert finding.status == "ok"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 import httpx
@@ -166,6 +167,18 @@ def test_bad_json(filled):
     with pytest.raises(json.JSONDecodeError):
         answer.json()
     assert filled.get("commits").json()["values"]
+
+
+@pytest.mark.parametrize("value", ["7200", "-7200"])
+def test_clock(filled, value):
+    """The header Date is off, also where the answer is a refusal, and there is one only."""
+    filled.sandbox.set_fault("clock", value)
+    filled.sandbox.set_fault("forbidden@commits", "1")
+
+    for answer in (filled.get(""), filled.get("commits")):
+        (date,) = answer.headers.get_list("Date")
+        off = (parsedate_to_datetime(date) - datetime.now(UTC)).total_seconds()
+        assert abs(off - float(value)) < 5
 
 
 def test_slow(filled):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import httpx
 import stamina
@@ -17,6 +18,9 @@ from releasecopilot_core.errors import SourceError
 
 from .answers import Again, fault_of
 from .settings import BitbucketSettings
+
+# What is asked again is told when it fails for good; without a handler, each try would be a line on stderr.
+logging.getLogger("stamina").addHandler(logging.NullHandler())
 
 _REDIRECTS = 5
 #: A server that was never reached is not waited for until the deadline: the address is wrong, or it is down.
@@ -51,6 +55,7 @@ class Api:
         self._connected = False
         self._spent: SourceError | None = None
         self._budget: Callable[[], datetime | None] | None = None
+        self._names: dict[str, str] = {}
         self.requests = 0
         #: Of the latest answer, with names in lower case; they tell quota, scopes and the service's clock.
         self.last_headers: Mapping[str, str] = {}
@@ -67,6 +72,10 @@ class Api:
     def keep_to(self, budget: Callable[[], datetime | None]) -> None:
         """Ask before each request whether there is room for it: `budget` counts it, or returns when there will be some."""
         self._budget = budget
+
+    def call(self, path: str, name: str) -> None:
+        """Let messages call what is at a path, which names a repository by its uuid, by its full name."""
+        self._names[path] = f"repositories/{name}"
 
     def get(self, path: str, parameters: Parameters = ()) -> Mapping[str, Any]:
         """Return the JSON object at a path below the base URL (or at a full URL below it).
@@ -90,12 +99,12 @@ class Api:
             values = answer.get("values")
             following = answer.get("next")
             if not isinstance(values, list):
-                raise SourceError(f"{_shown(path)}: the answer has no list of values", kind="bad-answer")
+                raise SourceError(f"{self._shown(path)}: the answer has no list of values", kind="bad-answer")
             yield values, not following
             if not following:
                 return
             if not isinstance(following, str) or following in seen:
-                raise SourceError(f"{_shown(path)}: the list of pages goes in a circle", kind="bad-answer")
+                raise SourceError(f"{self._shown(path)}: the list of pages goes in a circle", kind="bad-answer")
             seen.add(following)
             answer = self.get(following)
 
@@ -142,7 +151,7 @@ class Api:
             raise SourceError("the scan was stopped", kind="stopped")
         if self._spent is not None:
             raise SourceError(str(self._spent), kind=self._spent.kind)
-        where = _shown(url.removeprefix(self._base))
+        where = self._shown(url)
         try:
             with self._turn:
                 response = self._request(method, url, parameters, form)
@@ -188,7 +197,14 @@ class Api:
             url, parameters = self._address(str(response.url.join(response.headers.get("Location", "")))), ()
             if response.status_code == 303:
                 method, content = "GET", None
-        raise SourceError(f"{_shown(url.removeprefix(self._base))}: redirected in a circle", kind="bad-answer")
+        raise SourceError(f"{self._shown(url)}: redirected in a circle", kind="bad-answer")
+
+    def _shown(self, address: str) -> str:
+        """Return an address for a message: below the base, without its query, which may be long, and as people write it."""
+        parts = address.removeprefix(self._base).split("?", 1)[0].strip("/").split("/")
+        known = self._names.get("/".join(parts[:3]))
+        shown = "/".join([*([known] if known else map(unquote, parts[:3])), *map(unquote, parts[3:])])
+        return shown if shown.isprintable() else "/".join(parts)
 
 
 def _auth(settings: BitbucketSettings) -> httpx.Auth | None:
@@ -232,11 +248,6 @@ def _json_object(response: httpx.Response, where: str) -> Mapping[str, Any]:
     if not isinstance(answer, dict):
         raise SourceError(f"{where}: expected a JSON object, not {type(answer).__name__}", kind="bad-answer")
     return answer
-
-
-def _shown(path: str) -> str:
-    """Return a path for an error message: without its query, which may be long."""
-    return path.split("?", 1)[0].lstrip("/")
 
 
 def segment(text: str) -> str:

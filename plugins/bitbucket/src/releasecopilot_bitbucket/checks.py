@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ import attrs
 from releasecopilot_core import Finding, Settings
 from releasecopilot_core.errors import SettingsError, SourceError
 
+from .answers import Unobtainable
 from .api import Api, segment
 from .payloads import commit_of, file_of, repository_of
 from .selecting import SOURCE
@@ -76,9 +78,23 @@ def _service(settings: Settings) -> Iterator[Finding]:
             try:
                 yield from step()
             except SourceError as error:
-                yield Finding("failed", str(error))
+                yield Finding("failed", f"{error}{_remedy(error)}")
                 if error.kind in ("authentication", "unreachable", "rate-limited"):
                     return  # all else would end the same way
+
+
+def _remedy(error: SourceError) -> str:
+    """Return what to do about errors that do not say so themselves."""
+    text = str(error)
+    if error.kind == "not-found":
+        return "; check what the credential may read"
+    if error.kind == "vanished":
+        return "; they may have been force-pushed away just now: try again"
+    if error.kind == "expired":
+        return "; a scan goes on from the same place: try again, and if it stays so look for a proxy that answers in between"
+    if error.kind == "bad-answer":
+        return "" if "try again" in text else "; check bitbucket.api_url, and whether a proxy answers in its place"
+    return ""
 
 
 @attrs.define
@@ -88,6 +104,7 @@ class _Examination:
     api: Api
     section: BitbucketSettings
     path: str | None = None
+    is_empty: bool = False
     sha: str | None = None
 
     def steps(self) -> tuple[Callable[[], Iterator[Finding]], ...]:
@@ -96,15 +113,25 @@ class _Examination:
     def _workspace(self) -> Iterator[Finding]:
         workspace = self.section.workspace
         fields = "values.uuid,values.full_name,values.mainbranch.name,values.updated_on,size,next"
-        parameters = [("pagelen", "1"), ("sort", "-updated_on"), ("fields", fields)]
-        answer = self.api.get(f"repositories/{segment(workspace)}", parameters)
-        values = answer.get("values") or []
-        if not values:
+        parameters = [("pagelen", "10"), ("sort", "-updated_on"), ("fields", fields)]
+        try:
+            answer = self.api.get(f"repositories/{segment(workspace)}", parameters)
+        except SourceError as error:
+            if error.kind != "not-found":
+                raise
+            text = f"workspace {workspace!r} is not found, or the credential may not see it; check bitbucket.workspace"
+            yield Finding("failed", text)
+            return
+        found = [repository_of(value, SOURCE) for value in answer.get("values") or []]
+        if not found:
             text = f"workspace {workspace!r} shows no repository to this credential; check its rights"
             yield Finding("warning", text)
             return
-        repository = repository_of(values[0], SOURCE)
+        # Of the latest ones that have any commits, if there is one.
+        repository = min(found, key=lambda repository: repository.main_branch is None)
         self.path = f"repositories/{segment(workspace)}/{segment(repository.uuid)}"
+        self.is_empty = repository.main_branch is None
+        self.api.call(self.path, repository.full_name)
         yield Finding(
             "ok", f"workspace {workspace!r}: {answer.get('size', 'some')} repositories, {repository.full_name} is one"
         )
@@ -122,20 +149,26 @@ class _Examination:
             yield Finding("warning" if low else "ok", text + ("; wait, or scan less often" if low else ""))
 
     def _commits(self) -> Iterator[Finding]:
-        if self.path is None:
+        if self.path is None or self.is_empty:
             return
-        answer = self.api.get(f"{self.path}/commits", [("pagelen", "1"), ("fields", "values.hash,values.date,next")])
-        values = answer.get("values") or []
+        # The third page tells whether `next` leads on: a proxy in between may have spoilt it.
+        pages = self.api.pages(f"{self.path}/commits", [("pagelen", "1"), ("fields", "values.hash,values.date,next")])
+        values = [value for page, _ in itertools.islice(pages, 3) for value in page]
         if not values:
             yield Finding("ok", "commits can be listed; the latest repository has none")
             return
         self.sha = commit_of(values[0]).sha
-        yield Finding("ok", f"commits can be listed; {self.sha[:12]} is the first")
+        yield Finding("ok", f"commits can be listed, page by page; {self.sha[:12]} is the first")
 
     def _diffstat(self) -> Iterator[Finding]:
         if self.path is None or self.sha is None:
             return
-        answer = self.api.get(f"{self.path}/diffstat/{self.sha}", [("pagelen", "1"), ("topic", "false")])
+        try:
+            answer = self.api.get(f"{self.path}/diffstat/{self.sha}", [("pagelen", "1"), ("topic", "false")])
+        except Unobtainable as error:
+            text = "a scan tells of such commits and stays complete; nothing needs to be done for a single one"
+            yield Finding("warning", f"{error}; {text}")
+            return
         found = [file_of(value) for value in answer.get("values") or []]
         yield Finding("ok", f"changed files can be had{f'; {found[0].path} is one' if found else ''}")
 
@@ -145,7 +178,8 @@ class _Examination:
         try:
             self.api.get(f"{self.path}/pullrequests", [("pagelen", "1"), ("fields", "values.id,next")])
         except SourceError as error:
-            yield Finding("failed", f"pull requests: {error}; or set bitbucket.pull_requests: false")
+            text = f"pull requests: {error}{_remedy(error)}; or set bitbucket.pull_requests: false"
+            yield Finding("failed", text)
         else:
             yield Finding("ok", "pull requests can be listed")
 

@@ -160,7 +160,9 @@ class BitbucketSource:
         # By uuid: a slug may change, or come to mean another repository, while we look.
         # Deliveries may come from other workspaces than the one that is scanned.
         owner, _, _ = repository.full_name.partition("/")
-        return f"repositories/{segment(owner or self._settings.workspace)}/{segment(repository.uuid)}"
+        path = f"repositories/{segment(owner or self._settings.workspace)}/{segment(repository.uuid)}"
+        self._api.call(path, repository.full_name)
+        return path
 
 
 def _held(visit: Visit, at_work: dict[str, Visit]) -> Iterator[Batch]:

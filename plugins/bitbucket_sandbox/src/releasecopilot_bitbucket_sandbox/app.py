@@ -6,6 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from email.utils import formatdate
 from typing import Any
 
 import attrs
@@ -158,6 +159,8 @@ class Application:
             Refused: with what a fault says.
         """
         where = (target.kind, target.slug)
+        if clock := self.faults.get("clock", *where):
+            target.headers["Date"] = formatdate(time.time() + float(clock), usegmt=True)
         if slow := self.faults.get("slow", *where):
             self.stopping.wait(float(slow))
         if status := self.faults.take("status", *where):

@@ -39,11 +39,21 @@ def _seconds(value: str) -> None:
         raise ValueError("seconds")
 
 
+def _offset(value: str) -> None:
+    try:
+        right = abs(float(value)) <= _TEN_YEARS
+    except ValueError:
+        right = False
+    if not right:
+        raise ValueError("seconds, with a minus sign for a clock that is behind")
+
+
 def _scopes(value: str) -> None:
     if not set(value.split(",")) <= set(SCOPES):
         raise ValueError(f"some of {', '.join(SCOPES)}, separated by commas")
 
 
+_TEN_YEARS = 315_576_000.0
 _whole = _matching(r"\d{1,9}", "a whole number")
 _on = _matching("1", "1")
 _shas = _matching(r"\*|[0-9a-f]{7,64}(,[0-9a-f]{7,64})*", "* or shas, separated by commas")
@@ -57,6 +67,7 @@ FAULTS: dict[str, Callable[[str], None]] = {
     "status": _matching(r"[45]\d\d(:\d{1,9})?", "CODE or CODE:COUNT, such as 503:2"),
     "reset": _whole,
     "slow": _seconds,
+    "clock": _offset,
     "truncate": _whole,
     "bad-json": _whole,
     "unauthorized": _on,

@@ -132,11 +132,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._reset()
             return
         silent = self.command == "HEAD" or status.startswith(("204", "304"))
-        known = silent or any(name.lower() == "content-length" for name, _ in headers)
+        given = {name.lower() for name, _ in headers}
+        known = silent or "content-length" in given
         chunked = not known and self.request_version != "HTTP/1.0"
         if delivery == CUT or not (known or chunked):
             self.close_connection = True
-        more = [("Date", formatdate(usegmt=True)), *([("Transfer-Encoding", "chunked")] if chunked else [])]
+        more = [] if "date" in given else [("Date", formatdate(usegmt=True))]
+        more += [("Transfer-Encoding", "chunked")] if chunked else []
         more += [("Connection", "close")] if self.close_connection else []
         lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in (*headers, *more)), "", ""]
         first = "\r\n".join(lines).encode("latin-1")
