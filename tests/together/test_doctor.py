@@ -113,7 +113,11 @@ NOTICED: list[tuple[dict[str, str], int, str]] = [
     ({"no-ancestor": "*"}, WARNING, "no common ancestor; a scan tells of such commits and stays complete"),
     ({"next-loop": "1"}, FAILED, "goes in a circle; check bitbucket.api_url, and whether a proxy answers in its place"),
     ({"foreign-next": "http://elsewhere.example/2.0"}, FAILED, "(to 'elsewhere.example'); not followed; check "),
-    ({"ctx-expiry": "0"}, FAILED, "can no longer be continued (Invalid or expired ctx); a scan goes on from the same place"),
+    (
+        {"ctx-expiry": "0"},
+        FAILED,
+        "can no longer be continued (Invalid or expired ctx); a scan goes on from the same place",
+    ),
 ]
 #: What spoils nothing, and so is nothing to complain of.
 HARMLESS = ["rate-headers=absent", "rate-headers=scaled", "clock=30", "short-pages=1", "no-author-user=1", "null-author=1",
