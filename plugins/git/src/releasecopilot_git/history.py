@@ -18,9 +18,6 @@ from .running import Git, GitError
 #: One page is one transaction of the store: a few large ones are faster, and a crash costs at most one.
 PAGE_LENGTH = 1_000
 
-#: Of a whole history larger ones are faster still: less of the tables is written twice.
-FULL_PAGE_LENGTH = 2_000
-
 
 class IncompleteHistory(SourceError):
     """A shallow clone: the history goes on, but not here."""

@@ -22,8 +22,11 @@ from .environment import reading_environment, without_userinfo
 #: `--diff-merges=first-parent` and configuration by environment came with 2.31, GIT_CONFIG_GLOBAL with 2.32.
 MINIMUM = (2, 32)
 
-#: Bytes that are read from git at a time, and that it may be ahead of us.
-BLOCK = 1 << 20
+#: Bytes that are read from git at a time: their fields take four times as much memory.
+BLOCK = 1 << 18
+
+#: Bytes that git may be ahead of us.
+AHEAD = 1 << 20
 
 #: Longest text of git's own that goes into a message, in characters.
 _SAID = 300
@@ -129,7 +132,7 @@ class Processes:
                     stdout=subprocess.PIPE,
                     stderr=errors,
                     bufsize=0,
-                    pipesize=BLOCK,
+                    pipesize=AHEAD,
                     # Ctrl-C reaches us only, and we end it; without a terminal nothing below it can ask questions.
                     start_new_session=True,
                 )

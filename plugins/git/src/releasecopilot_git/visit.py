@@ -15,7 +15,7 @@ from releasecopilot_core.walking import BranchWalker, branches_to_walk
 
 from .files import file_lists
 from .gate import Look
-from .history import FULL_PAGE_LENGTH, PAGE_LENGTH, GitHistory, IncompleteHistory
+from .history import PAGE_LENGTH, GitHistory, IncompleteHistory
 from .locating import Location
 from .log import Detail
 from .places import Place
@@ -152,7 +152,7 @@ class Visit:
         walker = BranchWalker(
             repository=repository,
             memory=self.memory,
-            history=GitHistory(git, self.detail, FULL_PAGE_LENGTH if self.request.full else PAGE_LENGTH),
+            history=GitHistory(git, self.detail),
             window=self.request.window,
             tips=tips,
             full=self.request.full,
