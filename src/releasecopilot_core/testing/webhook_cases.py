@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol
@@ -147,6 +148,7 @@ class Case:
     proofs: Callable[[Box, bytes], Mapping[str, str]] = signed
     event: Callable[[DeliveryKit], str | None] = lambda kit: kit.PUSH
     request_id: str | None = None
+    headers: Mapping[str, str] = attrs.field(factory=dict)
     spelling: Callable[[str], str] = str
     chunked: bool = False
     after: Case | None = None
@@ -230,6 +232,11 @@ CASES: tuple[Case, ...] = (
     # Bodies that are none.
     Case(name="no JSON", expected=NOT_JSON, body=lambda box: b"payload={}"),
     Case(name="empty", expected=NOT_JSON, body=lambda box: b""),
+    Case(name="compressed", expected=NOT_JSON, body=lambda box: gzip.compress(json.dumps(one_commit(box)).encode()),
+         headers={"Content-Encoding": "gzip"}),
+    Case(name="compressed, says it wrongly", expected=STORED, headers={"Content-Encoding": "gzip"}),
+    Case(name="a form, by its label", expected=STORED, headers={"Content-Type": "application/x-www-form-urlencoded"}),
+    Case(name="several parts, by its label", expected=STORED, headers={"Content-Type": "multipart/form-data; boundary=x"}),
     Case(name="array", expected=NO_OBJECT, body=lambda box: [one_commit(box)]),
     Case(name="null", expected=NO_OBJECT, body=lambda box: b"null"),
     Case(name="deep nesting", expected=NOT_JSON, body=lambda box: b'{"push":' + b"[" * 10_000 + b"]" * 10_000 + b"}"),

@@ -8,7 +8,7 @@ import json
 import socket
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from releasecopilot_core import DeliveryRecord, Repository
 
 from .mangling import mangled
-from .webhook_cases import CASES, FIRST, STORED, Box, Case, DeliveryKit, Expected, Served, one_commit, signed
+from .webhook_cases import CASES, FIRST, STORED, UNPROVEN, Box, Case, DeliveryKit, Expected, Served, one_commit, signed
 
 #: Seconds in which a request must be answered; services give up after ten.
 PATIENCE = 10.0
@@ -60,6 +60,15 @@ def send(
         connection.close()
 
 
+def exchanged(served: Served, headers: Sequence[tuple[str, str]], body: bytes) -> bytes:
+    """Send a request as it is, right or wrong, and return the beginning of the answer."""
+    address = urlsplit(served.url)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
+    with socket.create_connection((str(address.hostname), address.port or 80), timeout=PATIENCE) as connection:
+        connection.sendall(f"POST {served.path} HTTP/1.1\r\nHost: x\r\n{lines}\r\n".encode() + body)
+        return connection.recv(1000)
+
+
 class WebhookContract:
     """Inherit, and give the fixtures `kit` and `served`; a server may serve all tests of the class.
 
@@ -92,7 +101,37 @@ class WebhookContract:
             _check_record(served, answered.body["delivery"], case, box, body if first is None else None)
         _check_rows(box, case.expected)
 
-    @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"])
+    @pytest.mark.parametrize("sign", [True, False], ids=["signature", "secret"])
+    @pytest.mark.parametrize(
+        "secrets", [(0, 2), (2, 0), (0, 1)], ids=["wrong one last", "wrong one first", "both right"]
+    )
+    def test_one_proof_is_enough(self, kit: DeliveryKit, served: Served, sign: bool, secrets: tuple[int, int]) -> None:
+        """The same header twice is no proof, whatever a server makes of it: no value may hide another."""
+        box = Box(name=f"twice {sign} {secrets}", kit=kit, served=served)
+        body, headers = _request_of(box, attrs.evolve(CASES[0], proofs=lambda box, body: {}))
+        known = [*served.secrets, "wr0ng"]
+        proofs = [kit.signature(body, known[n]) if sign else kit.proof(known[n]) for n in secrets]
+        lines = [(name, value) for proof in proofs for name, value in proof.items()]
+        answer = exchanged(served, [*headers.items(), *lines, ("Content-Length", str(len(body)))], body)
+        assert answer.startswith(b"HTTP/1.1 401 ")
+        _check_rows(box, UNPROVEN)
+
+    @pytest.mark.parametrize(
+        ("length", "body"),
+        [
+            (("Transfer-Encoding", "chunked"), b"zz\r\n{}\r\n0\r\n\r\n"),
+            (("Transfer-Encoding", "chunked"), b"2\r\n{}{}{}\r\n0\r\n\r\n"),
+            (("Transfer-Encoding", "chunked"), b"-2\r\n{}\r\n0\r\n\r\n"),
+            (("Content-Length", "-2"), b"{}"),
+            (("Content-Length", "two"), b"{}"),
+        ],
+    )
+    def test_body_that_breaks_http_is_refused(self, served: Served, length: tuple[str, str], body: bytes) -> None:
+        """Whoever finds it, the server or the application: the fault is the sender's."""
+        answer = exchanged(served, [length], body)
+        assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 401 ")), answer
+
+    @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "DELIVER"])
     def test_only_post_delivers(self, served: Served, method: str) -> None:
         """Any other method is told what would be right."""
         answered = send(served, method=method)
@@ -178,7 +217,7 @@ def _request_of(box: Box, case: Case) -> tuple[bytes, dict[str, str]]:
     given = case.body(box)
     body = given if isinstance(given, bytes) else json.dumps(given).encode()
     headers = box.kit.headers(case.event(box.kit), request_id=case.request_id, **case.proofs(box, body))
-    return body, {case.spelling(name): value for name, value in headers.items()}
+    return body, {case.spelling(name): value for name, value in {**headers, **case.headers}.items()}
 
 
 def _sent(box: Box, case: Case) -> str:

@@ -49,7 +49,8 @@ def application() -> FastAPI:
     from fastapi import FastAPI
 
     serving = Serving.from_environment()
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    # Who delivers follows no redirection: an address with a slash too many is none.
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     FastApiServer().mount(app, serving.open(), serving.path)
     return app
 

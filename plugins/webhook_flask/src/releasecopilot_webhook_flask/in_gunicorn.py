@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import struct
+import sys
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
@@ -10,12 +13,30 @@ from gunicorn.glogging import Logger
 
 from releasecopilot_core import Serving, Webhook
 
-from .serving import THREADS, application
+from .serving import application
+
+#: Threads of one process: each waits for one sender, and then for the disk, more than for Python.
+THREADS = 64
+
+#: Seconds in which the next bytes of a request must come: a sender that vanished would keep its thread for ever.
+SILENCE_SECONDS = 10
 
 
 def serve(serving: Serving, listener: socket.socket) -> None:
     """Serve until SIGTERM or Ctrl-C, and end the process by `SystemExit`."""
+    _end_silence(listener)
     _Application(serving, listener).run()
+
+
+def _end_silence(listener: socket.socket) -> None:
+    """Keep senders that say nothing from holding threads; accepted connections take this over from the listener.
+
+    gunicorn makes them blocking ones, without a time-out of Python's: these are the kernel's.
+    """
+    with contextlib.suppress(OSError):
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", SILENCE_SECONDS, 0))
+        if hasattr(socket, "TCP_DEFER_ACCEPT"):  # Linux: whoever sends nothing is not even accepted
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, SILENCE_SECONDS)
 
 
 class _Application(BaseApplication):
@@ -59,7 +80,13 @@ def _close(_: Any, worker: Any) -> None:
 
 
 class _Logger(Logger):
-    """Leaves it to the handlers of `rc serve` where messages go."""
+    """Leaves it to the handlers of `rc serve` where messages go, and says what a silent sender did in one line."""
+
+    def exception(self, msg: Any, *args: Any, **kwargs: Any) -> None:
+        if isinstance(sys.exc_info()[1], BlockingIOError):
+            self.info("a sender said nothing for %d seconds", SILENCE_SECONDS)
+        else:
+            super().exception(msg, *args, **kwargs)
 
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)

@@ -9,7 +9,13 @@ from waitress.server import create_server
 
 from releasecopilot_core import Serving
 
-from .serving import THREADS, application
+from .serving import application
+
+#: Threads: whole requests come to them, so they wait for the disk only.
+THREADS = 8
+
+#: Connections that are open at once; Windows cannot wait for more than 512.
+CONNECTIONS = 400
 
 _log = logging.getLogger("releasecopilot_webhook_flask")
 
@@ -22,4 +28,12 @@ def serve(serving: Serving, listener: socket.socket) -> None:
         app = application(webhook, serving.path)
         # Its own limit comes far above ours, which answers in JSON.
         limit = webhook.body_limit + (1 << 20)
-        create_server(app, sockets=[listener], threads=THREADS, max_request_body_size=limit, ident=None).run()
+        server = create_server(
+            app,
+            sockets=[listener],
+            threads=THREADS,
+            connection_limit=CONNECTIONS,
+            max_request_body_size=limit,
+            ident=None,
+        )
+        server.run()

@@ -7,7 +7,7 @@ import re
 import weakref
 
 from flask import Blueprint, Response, request
-from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from releasecopilot_core import Answer, Webhook
 
@@ -33,7 +33,7 @@ class WebhookBlueprint(Blueprint):
         self.webhook.start()
         try:
             body = _body(self.webhook.body_limit)
-        except ClientDisconnected:  # nobody is there to read an answer
+        except Exception:  # the server's own, on what anybody can send: cut off, or chunks that are none
             return Response(status=400)
         if body is None:
             return _response(self.webhook.too_large())

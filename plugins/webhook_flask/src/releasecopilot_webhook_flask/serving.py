@@ -11,9 +11,6 @@ from releasecopilot_core import Serving, Webhook
 if TYPE_CHECKING:
     from flask import Flask
 
-#: Threads of one process: deliveries wait for the disk more than for Python.
-THREADS = 8
-
 
 class FlaskServer:
     """What `rc_web_servers` gives for `flask`."""

@@ -1,0 +1,158 @@
+"""`rc serve` among senders that are slow, silent, many, or talk something else; and while its secret is rotated."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import socket
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from releasecopilot_bitbucket import testing as kit
+
+from releasecopilot_core.testing import Served
+from releasecopilot_core.testing.webhooks import PATIENCE, send
+
+SECRETS = ("first-s3cret", "second-s3cret")
+
+both = pytest.mark.parametrize("framework", ["fastapi", "flask"])
+
+
+def a_delivery(number: int, secret: str = SECRETS[0]) -> tuple[bytes, dict[str, str]]:
+    """Return body and headers of one push of one commit."""
+    old, new = kit.hexadecimal(f"{number - 1}"), kit.hexadecimal(f"{number}")
+    body = json.dumps(kit.push("acme/api", kit.updated("main", old, new, [kit.commit(new, old)]))).encode()
+    return body, kit.headers(kit.PUSH, request_id=f"{number}", **kit.signature(body, secret))
+
+
+def up(served: Served) -> Served:
+    """Wait until workers are there: connections wait for them from the first line on."""
+    assert send(served, method="GET", path="/healthz").status == 200
+    return served
+
+
+def connected(served: Served, data: bytes) -> socket.socket:
+    """Return a connection on which something was sent; nothing of the answer is read."""
+    address = urlsplit(served.url)
+    connection = socket.create_connection((str(address.hostname), address.port or 80), timeout=PATIENCE)
+    connection.sendall(data)
+    return connection
+
+
+def beginning(served: Served, number: int) -> tuple[bytes, bytes]:
+    """Return a request in two pieces, cut in the middle of its body."""
+    body, headers = a_delivery(number)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in {**headers, "Content-Length": str(len(body))}.items())
+    return f"POST {served.path} HTTP/1.1\r\nHost: x\r\n{lines}\r\n".encode() + body[:50], body[50:]
+
+
+@both
+def test_slow_and_silent_senders_keep_nobody_waiting(place: Any, framework: str) -> None:
+    """Beside forty bodies that trickle in, and as many connections that say nothing or half a header, others are answered."""
+    server = place.serve("--with", framework)
+    with place.storage() as storage, contextlib.ExitStack() as stack:
+        served = up(server.served(storage))
+        requests = [beginning(served, number) for number in range(40)]
+        slow = [stack.enter_context(connected(served, begun)) for begun, _ in requests]
+        for _ in range(40):
+            stack.enter_context(connected(served, b""))
+        for _ in range(10):
+            stack.enter_context(connected(served, b"POST /webhooks HTTP/1.1\r\nX-"))
+        assert send(served, *a_delivery(100)).body["status"] == "stored"
+        assert send(served, method="GET", path="/healthz").status == 200
+        for connection, (_, rest) in zip(slow, requests, strict=True):
+            connection.sendall(rest)
+        assert {connection.recv(12) for connection in slow} == {b"HTTP/1.1 202"}
+        assert len(list(storage.deliveries())) == 41
+    assert server.stop() == 0
+
+
+def test_sender_that_vanished_gives_its_thread_back(place: Any) -> None:
+    """After ten seconds of silence the connection is closed, and the log says no traceback."""
+    server = place.serve("--with", "flask")
+    with place.storage() as storage:
+        served = up(server.served(storage))
+        for sent in (beginning(served, 1)[0], b"POST /webhooks HTTP/1.1\r\nX-"):
+            with connected(served, sent) as connection:
+                connection.settimeout(2 * PATIENCE)
+                while connection.recv(1000):
+                    pass
+        assert send(served, *a_delivery(1)).body["status"] == "stored"
+    assert server.stop() == 0
+    assert "Traceback" not in place.logs() + server.said
+
+
+@pytest.mark.parametrize(("framework", "workers"), [("fastapi", "4"), ("flask", "4")])
+def test_hundred_senders_at_once(place: Any, framework: str, workers: str) -> None:
+    """Four workers share one SQLite file: each delivery is stored once, however many come at the same time."""
+    server = place.serve("--with", framework, "--workers", workers)
+    with place.storage() as storage, ThreadPoolExecutor(100) as pool:
+        served = server.served(storage)
+        answers = list(pool.map(lambda number: send(served, *a_delivery(number % 150)), range(300)))
+        told = Counter((answer.status, answer.body["status"]) for answer in answers)
+        assert told == {(202, "stored"): 150, (202, "duplicate"): 150}
+        assert [record.times for record in storage.deliveries()] == [2] * 150
+        assert len(list(storage.commits())) == 150
+    assert server.stop() == 0
+
+
+@both
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\x00\xf1\x01\x00\x00\xed\x03\x03" + bytes(range(256)) + b"\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"POST /webhooks/bitbucket HTTP/9.9\r\n\r\n",
+        b"POST /webhooks/bitbucket HTTP/1.1\r\nHost: x\r\nX-Many: " + b"x" * 2_000_000 + b"\r\n\r\n",
+        b"POST /webhooks/bitbucket HTTP/1.1\r\nHost: x\r\nX-\x00: x\r\n\r\n",
+        b"POST /webhooks/bitbucket HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+    ],
+    ids=["TLS", "half a line", "another version", "huge header", "NUL in a header", "two lengths"],
+)
+def test_what_is_no_request_is_refused(place: Any, framework: str, sent: bytes) -> None:
+    """It is a 4xx or the connection is closed; the server says no traceback and goes on."""
+    server = place.serve("--with", framework)
+    with place.storage() as storage:
+        served = server.served(storage)
+        with contextlib.suppress(ConnectionError), contextlib.ExitStack() as stack:
+            answer = stack.enter_context(connected(served, sent)).recv(100)
+            assert re.match(rb"HTTP/1\.\d 4|$", answer), answer
+        assert send(served, *a_delivery(1)).body["status"] == "stored"
+    assert server.stop() == 0
+    assert "Traceback" not in place.logs() + server.said
+
+
+@both
+def test_other_addresses_are_none(place: Any, framework: str) -> None:
+    """Who delivers follows no redirection, so none is given: a slash too many, a prefix or the root are a 404."""
+    server = place.serve("--with", framework)
+    with place.storage() as storage:
+        served = server.served(storage)
+        for path in (f"{served.path}/", f"{served.path}/x", f"/x{served.path}", "/", "/docs", "/openapi.json"):
+            assert send(served, *a_delivery(1), path=path).status == 404, path
+        assert send(served, *a_delivery(1), path=f"{served.path}?x=1").body["status"] == "stored"
+
+
+@both
+def test_secret_is_rotated(place: Any, framework: str) -> None:
+    """As the runbook says: new and old together, restart, change it at the service, new alone, restart; nothing is refused."""
+    answers = []
+    for number, (settings, secret) in enumerate(
+        [
+            (["${FIRST}"], 0),
+            (["${SECOND}", "${FIRST}"], 0),
+            (["${SECOND}", "${FIRST}"], 1),
+            (["${SECOND}"], 1),
+            (["${SECOND}"], 0),
+        ]
+    ):
+        place.configure({"webhook_secret": settings})
+        server = place.serve("--with", framework)
+        with place.storage() as storage:
+            answers.append(send(server.served(storage), *a_delivery(number, SECRETS[secret])).status)
+        assert server.stop() == 0
+    assert answers == [202, 202, 202, 202, 401]
