@@ -44,18 +44,10 @@ def in_threads(
     Raises:
         SourceError: `is_ended` became true while it was waited for the jobs.
     """
-    waiting: queue.Queue[Callable[[], Iterator[T]]] = queue.Queue()
-    for job in jobs:
-        waiting.put(job)
-    count = min(workers, waiting.qsize())
     handed: queue.Queue[_Item] = queue.Queue()
     stop = threading.Event()
-    arguments = (waiting, handed, stop)
-    threads = [
-        threading.Thread(target=_work, args=arguments, name=f"releasecopilot-{n}", daemon=True) for n in range(count)
-    ]
-    for thread in threads:
-        thread.start()
+    threads = _started(jobs, workers, handed, stop)
+    count = len(threads)
     try:
         while count:
             item = _next(handed, is_ended)
@@ -70,12 +62,30 @@ def in_threads(
         stop.set()
         if count and interrupt is not None:
             interrupt()
-        deadline = time.monotonic() + _END_SECONDS
-        for thread in threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
+        _wait_for(threads)
 
 
 _END = object()
+
+
+def _started(
+    jobs: Iterable[Callable[[], Iterator[T]]], workers: int, handed: queue.Queue[_Item], stop: threading.Event
+) -> list[threading.Thread]:
+    waiting: queue.Queue[Callable[[], Iterator[T]]] = queue.Queue()
+    for job in jobs:
+        waiting.put(job)
+    threads = []
+    for number in range(min(workers, waiting.qsize())):
+        name = f"releasecopilot-{number}"
+        threads.append(threading.Thread(target=_work, args=(waiting, handed, stop), name=name, daemon=True))
+        threads[-1].start()
+    return threads
+
+
+def _wait_for(threads: Iterable[threading.Thread]) -> None:
+    deadline = time.monotonic() + _END_SECONDS
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
 
 
 def _next(handed: queue.Queue[_Item], is_ended: Callable[[], bool]) -> _Item:

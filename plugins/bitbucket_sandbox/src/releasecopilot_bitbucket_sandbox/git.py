@@ -13,7 +13,6 @@ from pathlib import Path
 import attrs
 
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
-ORDERS = ("topo-order", "date-order")
 
 # Nobody's configuration may change what we answer, and a server started from a git hook must not answer for its repository.
 ENVIRONMENT = {

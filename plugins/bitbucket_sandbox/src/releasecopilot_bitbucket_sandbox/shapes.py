@@ -76,16 +76,9 @@ class Shapes:
         }
 
     def repository(self, repository: Repository, *, caller: str | None = None) -> dict[str, Any]:
-        """Return a repository object; `mainbranch` is null while it is empty.
-
-        The clone address carries the caller's name as user information, as the recorded ones do, but leads to this server
-        and not to `bitbucket.org`. `size` is left at 0.
-        """
+        """Return a repository object; `mainbranch` is null while it is empty, and `size` is left at 0."""
         main = repository.main_branch
-        link = self.repository_link(repository)
         workspace = self.workspace_object()
-        name = f"{quote(caller.partition('@')[0])}@" if caller else ""
-        rest = ("watchers", "commits", "pullrequests", "forks", "downloads", "hooks")
         return {
             "type": "repository",
             "uuid": repository.uuid,
@@ -110,19 +103,33 @@ class Shapes:
             "updated_on": microseconds(repository.updated_on),
             "links": {
                 **self._repository_links(repository),
-                **{name: {"href": f"{link}/{name}"} for name in rest},
-                "branches": {"href": f"{link}/refs/branches"},
-                "tags": {"href": f"{link}/refs/tags"},
-                "source": {"href": f"{link}/src"},
-                "clone": [
-                    {
-                        "name": "https",
-                        "href": f"{self.web.replace('://', f'://{name}')}/{self.workspace}/{repository.slug}.git",
-                    },
-                    {"name": "ssh", "href": f"git@bitbucket.org:{self.workspace}/{repository.slug}.git"},
-                ],
+                **self._listing_links(repository),
+                "clone": self._clone_links(repository, caller),
             },
         }
+
+    def _listing_links(self, repository: Repository) -> dict[str, Any]:
+        link = self.repository_link(repository)
+        rest = ("watchers", "commits", "pullrequests", "forks", "downloads", "hooks")
+        return {
+            **{name: {"href": f"{link}/{name}"} for name in rest},
+            "branches": {"href": f"{link}/refs/branches"},
+            "tags": {"href": f"{link}/refs/tags"},
+            "source": {"href": f"{link}/src"},
+        }
+
+    def _clone_links(self, repository: Repository, caller: str | None) -> list[dict[str, str]]:
+        """Return the clone addresses.
+
+        The first carries the caller's name as user information, as the recorded ones do, but leads to this server and not
+        to `bitbucket.org`.
+        """
+        name = f"{quote(caller.partition('@')[0])}@" if caller else ""
+        place = f"{self.workspace}/{repository.slug}.git"
+        return [
+            {"name": "https", "href": f"{self.web.replace('://', f'://{name}')}/{place}"},
+            {"name": "ssh", "href": f"git@bitbucket.org:{place}"},
+        ]
 
     def short_repository(self, repository: Repository) -> dict[str, Any]:
         """Return a repository as it stands in other objects."""
