@@ -7,5 +7,5 @@ from machine import WorkspaceMachine
 
 TestCompleteness = WorkspaceMachine.TestCase
 TestCompleteness.settings = settings(
-    max_examples=6, stateful_step_count=14, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    max_examples=8, stateful_step_count=16, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )

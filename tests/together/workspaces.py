@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sqlite3
 import subprocess
+from collections import defaultdict
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from releasecopilot_bitbucket_sandbox.server import Sandbox
 
@@ -17,13 +21,28 @@ EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 NOW = datetime.now(UTC).replace(microsecond=0)
 
 
+class Told(NamedTuple):
+    """What git says about a commit; `files` are (status letter, path) against the first parent, renames apart."""
+
+    parents: tuple[str, ...]
+    date: datetime
+    message: str
+    files: frozenset[tuple[str, str]]
+
+
 class GitRepository:
-    """A bare repository that a test writes by `git fast-import`, and asks as the oracle."""
+    """A bare repository that a test writes by `git fast-import`, and asks as the oracle.
+
+    `tips` are all heads that each branch was given here, oldest first; for a copy, first those that it was made with.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._count = 0
-        if not path.exists():
+        self.tips: defaultdict[str, list[str]] = defaultdict(list)
+        if path.exists():
+            self.note()
+        else:
             command = ["git", "init", "-q", "--bare", "--initial-branch=main", str(path)]
             subprocess.run(command, check=True, env=_ENVIRONMENT)
 
@@ -64,6 +83,7 @@ class GitRepository:
         self.git("fast-import", "--quiet", "--force", given=b"".join(lines))
         sha = self.head(branch)
         assert sha
+        self.tips[branch].append(sha)
         return sha
 
     def history(self, branch: str, hours_ago: list[float], *, message: str = "RC-1 commit {}") -> list[str]:
@@ -82,7 +102,32 @@ class GitRepository:
             body = str(number).encode()
             parts += [f"M 100644 inline f{number % 5}.txt\ndata {len(body)}\n".encode(), body, b"\n"]
         self.git("fast-import", "--quiet", "--force", given=b"".join(parts))
-        return self.reachable(branch)[-len(hours_ago) :]
+        shas = self.reachable(branch)[-len(hours_ago) :]
+        self.tips[branch].append(shas[-1])
+        return shas
+
+    def rebase(self, branch: str, onto: str, *, hours_ago: float = 1.0) -> list[str]:
+        """Replay a branch's own commits on another base: messages, authors and author dates stay, committer dates do not.
+
+        Merges are left out, as `git rebase` does, and where both sides changed a file, the branch wins. Returns the new
+        shas, oldest first.
+        """
+        form = "%x01%an <%ae> %at +0000%x00%B%x00"
+        options = ("--reverse", "--topo-order", "--no-merges", "--no-renames", "--raw", "--no-abbrev")
+        own = self.git("log", *options, f"--format={form}", f"{onto}..refs/heads/{branch}", "--").split("\1")[1:]
+        stamp = f"{int((NOW - timedelta(hours=hours_ago)).timestamp())} +0000"
+        parts = [f"reset refs/heads/{branch}\nfrom {onto}\n\n".encode()]
+        for commit in own:
+            author, message, changes = commit.split("\0")
+            text = message.encode()
+            head = f"author {author}\ncommitter Bo <bo@acme.example> {stamp}\ndata {len(text)}\n"
+            parts += [f"commit refs/heads/{branch}\n{head}".encode(), text, b"\n"]
+            for line in filter(None, changes.splitlines()):
+                (_, mode, _, blob, status), path = line.split("\t")[0].split(), line.split("\t")[1]
+                parts.append((f"D {path}\n" if status == "D" else f"M {mode} {blob} {path}\n").encode())
+        self.git("fast-import", "--quiet", "--force", given=b"".join(parts))
+        self.note()
+        return self.reachable(f"{onto}..refs/heads/{branch}")
 
     def head(self, branch: str) -> str | None:
         found = self.git("for-each-ref", "--format=%(objectname)", f"refs/heads/{branch}").split()
@@ -92,8 +137,15 @@ class GitRepository:
         lines = self.git("for-each-ref", "--format=%(refname:lstrip=2) %(objectname)", "refs/heads").splitlines()
         return dict(line.rsplit(" ", 1) for line in lines)
 
+    def note(self) -> None:
+        """Add heads to `tips` that were moved by somebody else."""
+        for branch, sha in self.branches().items():
+            if self.tips[branch][-1:] != [sha]:
+                self.tips[branch].append(sha)
+
     def set(self, branch: str, sha: str) -> None:
         self.git("update-ref", f"refs/heads/{branch}", sha)
+        self.tips[branch].append(sha)
 
     def delete(self, branch: str) -> None:
         self.git("update-ref", "-d", f"refs/heads/{branch}")
@@ -112,6 +164,20 @@ class GitRepository:
         base = parents[0] if parents else EMPTY_TREE
         tokens = self.git("diff-tree", "-r", "-z", "--no-renames", "--name-status", base, sha).split("\0")[:-1]
         return set(zip(tokens[::2], tokens[1::2], strict=True))
+
+    def told(self, revisions: Iterable[str]) -> dict[str, Told]:
+        """Return what `git log` and `git diff-tree` say about all that revisions reach, in one go."""
+        given = "".join(f"{revision}\n" for revision in revisions).encode()
+        if not given:
+            return {}
+        options = ("--diff-merges=first-parent", "--no-renames", "--name-status", "-z", "--stdin")
+        found = {}
+        for record in self.git("log", *options, "--format=%x01%H%x02%P%x02%ct%x02%B%x02", given=given).split("\1")[1:]:
+            sha, parents, seconds, message, rest = record.split("\2")
+            tokens = [token for part in rest.split("\0") if (token := part.lstrip("\n"))]
+            files = frozenset(zip(tokens[::2], tokens[1::2], strict=True))
+            found[sha] = Told(tuple(parents.split()), datetime.fromtimestamp(int(seconds), UTC), message, files)
+        return found
 
 
 class Workspace:
@@ -143,13 +209,19 @@ class Workspace:
         return Settings({"bitbucket": section, "database": str(self.folder / "commits.db"),
                          "artifacts": str(self.folder / "artifacts"), "logs": str(self.folder / "logs")})  # fmt: skip
 
+    def settings_file(self, **bitbucket: Any) -> Path:
+        """Write these settings to a file, for processes."""
+        file = self.folder / "settings.json"
+        settings = self.settings(**bitbucket)
+        names = ("bitbucket", "database", "artifacts", "logs")
+        file.write_text(json.dumps({name: settings.raw(name) for name in names}), encoding="utf-8")
+        return file
+
     def scan(self, *, bitbucket: dict[str, Any] | None = None, **request: Any) -> Any:
         with Ingestor(self.settings(**(bitbucket or {}))) as ingestor:
             return ingestor.scan("bitbucket", **request)
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        import sqlite3
-
         db = sqlite3.connect(self.folder / "commits.db")
         try:
             return db.execute(sql).fetchall()
@@ -161,10 +233,15 @@ class Workspace:
 
     def files(self, sha: str) -> set[tuple[str, str]]:
         """Return stored files as git tells them without renames: a renamed path is one removed and one added."""
-        found = set()
-        for path, status, old in self.rows(f"SELECT path, status, old_path FROM commit_files WHERE sha = '{sha}'"):
-            if status == "renamed":
-                found |= {("D", old), ("A", path)}
-            else:
-                found.add(({"added": "A", "removed": "D", "modified": "M"}[status], path))
-        return found
+        return self._files(f"WHERE sha = '{sha}'").get(sha, set())
+
+    def all_files(self) -> dict[str, set[tuple[str, str]]]:
+        """Return the stored files of all commits that have any."""
+        return self._files("")
+
+    def _files(self, which: str) -> dict[str, set[tuple[str, str]]]:
+        found: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
+        letters = {"added": "A", "removed": "D", "modified": "M"}
+        for sha, path, status, old in self.rows(f"SELECT sha, path, status, old_path FROM commit_files {which}"):
+            found[sha] |= {("D", old), ("A", path)} if status == "renamed" else {(letters[status], path)}
+        return dict(found)

@@ -1,0 +1,213 @@
+"""What must be true, for the state machine: git and the service are asked, and the database is held to their answers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import defaultdict
+from fnmatch import fnmatchcase
+from typing import Any
+
+from hypothesis import event
+from machine_stage import TITLES, Opened, Stage
+from workspaces import GitRepository, Told
+
+STATES = ["OPEN", "MERGED", "DECLINED", "SUPERSEDED"]
+
+
+class Oracle(Stage):
+    """Holds the database to git after each scan that says it is complete, and all of it in the end."""
+
+    def hold_scanned(self, run: Any, branches: list[str]) -> None:
+        """All that selected branches reach is stored, or lies behind a boundary that is reported."""
+        for report in run.repositories:
+            stored = self._linked(report.uuid)
+            api = self._called(report)
+            heads = [sha for branch, sha in api.branches().items() if any(fnmatchcase(branch, b) for b in branches)]
+            reachable = set(api.reachable(*heads))
+            missing = reachable - stored
+            if missing:
+                assert report.history == "bounded"
+                assert missing <= self._behind_boundaries(api, report.uuid)
+            self.kept |= reachable & stored
+
+    def settle(self) -> None:
+        """With every fault off, one full scan makes the database equal to git."""
+        self.mend_all()
+        self.flush()
+        # A repairer that is at work would make the scan's repositories busy, and say so rightly.
+        self.receiver.close()
+        self.hold_deliveries()
+        self.remember()
+        run = self.workspace.scan(full=True, branches=["*"], bitbucket={"sweep_hours": 0})
+        assert run.status == "complete", run.problems
+        assert {report.history for report in run.repositories} <= {"complete"}
+        self.hold_scanned(run, ["*"])
+        told: dict[str, Told] = {}
+        for report in run.repositories:
+            api = self._called(report)
+            here = api.told(api.branches().values())
+            told |= here
+            assert set(here) <= self._linked(report.uuid)
+            self._hold_heads(report.uuid, api)
+            self._hold_requests(report.uuid, api)
+        self._hold_commits(told)
+        self._hold_files(told)
+        self._hold_keys(told)
+        self._hold_runs()
+
+    # --- commits ---------------------------------------------------------------------------------------------
+
+    def _called(self, report: Any) -> GitRepository:
+        return self.repositories[report.name.removeprefix("acme/")]
+
+    def _linked(self, uuid: str) -> set[str]:
+        """Return the commits that one repository is known to have on its branches."""
+        rows = self.workspace.rows(
+            "SELECT b.sha FROM commit_branches b JOIN repositories r ON r.id = b.repository_id "
+            f"JOIN commits c ON c.sha = b.sha WHERE r.uuid = '{uuid}'"
+        )
+        return {sha for (sha,) in rows}
+
+    def _behind_boundaries(self, api: GitRepository, uuid: str) -> set[str]:
+        rows = self.workspace.rows(
+            f"SELECT b.sha FROM boundaries b JOIN repositories r ON r.id = b.repository_id WHERE r.uuid = '{uuid}'"
+        )
+        given = "".join(f"{sha}\n" for (sha,) in rows).encode()
+        there = api.git("cat-file", "--batch-check=%(objectname) %(objecttype)", given=given)
+        known = [line.split()[0] for line in there.splitlines() if line.endswith(" commit")]
+        return set(api.reachable(*known))
+
+    def _hold_heads(self, uuid: str, api: GitRepository) -> None:
+        # By uuid: a repository that was deleted keeps its name, and another one may have it by now.
+        rows = self.workspace.rows(
+            "SELECT h.branch, h.sha FROM heads h JOIN repositories r ON r.id = h.repository_id "
+            f"WHERE h.deleted_at IS NULL AND r.uuid = '{uuid}'"
+        )
+        assert dict(rows) == api.branches()
+
+    def _hold_commits(self, told: dict[str, Told]) -> None:
+        """Nothing is missing, nothing made up, nothing lost again, and nothing without a place where it was seen."""
+        stored = self.workspace.stored()
+        assert told.keys() <= stored <= self.ever.keys()
+        assert self.kept <= stored
+        assert {sha for (sha,) in self.workspace.rows("SELECT hash FROM commit_summary")} == stored
+        on_branches = {sha for (sha,) in self.workspace.rows("SELECT sha FROM commit_branches")}
+        if stored - on_branches:
+            event("commits that only pull requests showed")
+        in_requests = {sha for (sha,) in self.workspace.rows("SELECT sha FROM commit_pull_requests")}
+        assert stored - on_branches <= in_requests
+        parents: dict[str, tuple[str, ...]] = defaultdict(tuple)
+        for sha, parent in self.workspace.rows("SELECT sha, parent FROM commit_parents ORDER BY sha, position"):
+            parents[sha] += (parent,)
+        for sha, date, message in self.workspace.rows("SELECT sha, date, message FROM commits"):
+            assert parents[sha] == self.ever[sha]
+            if sha in told:
+                assert date == f"{told[sha].date:%Y-%m-%dT%H:%M:%SZ}"
+                assert message.rstrip("\n") == told[sha].message.rstrip("\n")
+
+    def _hold_files(self, told: dict[str, Told]) -> None:
+        statuses = dict(self.workspace.rows("SELECT sha, files_status FROM commits"))
+        files = self.workspace.all_files()
+        for sha, commit in told.items():
+            assert statuses[sha] == "known"
+            assert files.get(sha, set()) == commit.files
+
+    # --- pull requests and keys ------------------------------------------------------------------------------
+
+    def _hold_requests(self, uuid: str, api: GitRepository) -> None:
+        """Every pull request is known as the service tells it, with the commits that the service lists for it."""
+        listed = {value["id"]: value for value in self._all_requests(api)}
+        rows = self.workspace.rows(
+            "SELECT p.id, p.title, p.state, p.source_branch, p.destination_branch, p.merge_commit FROM pull_requests p "
+            f"JOIN repositories r ON r.id = p.repository_id WHERE r.uuid = '{uuid}'"
+        )
+        assert {row[0] for row in rows} == listed.keys()
+        for number, title, state, source, destination, merged in rows:
+            value = listed[number]
+            names = [value[end]["branch"]["name"] for end in ("source", "destination")]
+            assert (title, state, [source, destination]) == (value["title"], value["state"], names)
+            short = (value["merge_commit"] or {}).get("hash")
+            assert (merged or "")[:12] == (short or "")
+            assert merged is None or len(merged) == 40 or self._whole(short) in self.gone
+        for request in (request for request in self.opened if request.repository is api):
+            assert request.uuid == uuid
+            self._hold_request(request, self._whole(listed[request.number]["source"]["commit"]["hash"]))
+
+    def _all_requests(self, api: GitRepository) -> list[Any]:
+        values, page = [], 1
+        while True:
+            body = self.ask("GET", self.slug_of(api), state=STATES, pagelen=50, page=page).json()
+            values += body["values"]
+            page += 1
+            if "next" not in body:
+                return values
+
+    def _whole(self, short: str) -> str:
+        (sha,) = (sha for sha in self.ever if sha.startswith(short))
+        return sha
+
+    def _hold_request(self, request: Opened, head: str) -> None:
+        """What its source has and no head of its destination had is linked; what none of them ever showed is not."""
+        rows = self.workspace.rows(
+            "SELECT l.sha FROM commit_pull_requests l JOIN repositories r ON r.id = l.repository_id "
+            f"WHERE r.uuid = '{request.uuid}' AND l.pull_request = {request.number}"
+        )
+        linked = {sha for (sha,) in rows}
+        behind = [self.ancestors([sha]) for sha in request.destinations()]
+        own = self.ancestors([head])
+        # The service lists nothing at all while one of the two ends is gone.
+        if not (own | set().union(*behind)) & self.gone:
+            expected = own - set().union(*behind)
+            assert expected <= linked
+            key = TITLES[request.titles[-1]]
+            keyed = self.workspace.rows(
+                f"SELECT sha FROM commit_story_keys WHERE story_key = '{key}' AND origin = 'pr_title'"
+            )
+            assert key is None or expected <= {sha for (sha,) in keyed}
+        heads = request.sources()
+        assert linked <= self.ancestors(heads) - set.intersection(*behind) | set(heads)
+
+    def _hold_keys(self, told: dict[str, Told]) -> None:
+        """Messages give their keys; titles give theirs to the commits of their pull requests, and to no others."""
+        rows = self.workspace.rows("SELECT sha, story_key, origin FROM commit_story_keys")
+        for sha, commit in told.items():
+            keys = set(re.findall(r"\bRC-[0-9]", commit.message))
+            assert {found for other, found, origin in rows if other == sha and origin == "message"} == keys
+        linked = defaultdict(set)
+        for uuid, number, sha in self.workspace.rows(
+            "SELECT r.uuid, l.pull_request, l.sha FROM commit_pull_requests l JOIN repositories r ON r.id = l.repository_id"
+        ):
+            linked[sha].add((uuid, number))
+        named = {(request.uuid, request.number): {TITLES[title] for title in request.titles} for request in self.opened}
+        for sha, key, origin in rows:
+            if origin == "pr_title":
+                assert any(key in named[request] for request in linked[sha])
+
+    # --- deliveries and runs ---------------------------------------------------------------------------------
+
+    def hold_deliveries(self) -> None:
+        """Whatever was answered 202 is in the database, with the commits that it carried."""
+        accepted = [
+            delivery.body
+            for delivery in self.workspace.sandbox.deliveries
+            if any(attempt.status == 202 for attempt in delivery.attempts)
+        ]
+        if accepted:
+            kept = dict(self.workspace.rows("SELECT body_sha256, status FROM deliveries"))
+            stored = self.workspace.stored()
+            for body in accepted:
+                assert kept[hashlib.sha256(body).hexdigest()] in ("stored", "ignored")
+                changes = json.loads(body).get("push", {}).get("changes", [])
+                carried = {commit["hash"] for change in changes for commit in change.get("commits") or []
+                           if (change["new"] or change["old"])["type"] == "branch"}  # fmt: skip
+                assert carried <= stored
+
+    def _hold_runs(self) -> None:
+        assert self.workspace.rows("SELECT count(*) FROM runs WHERE status = 'running'") == [(0,)]
+        assert self.workspace.rows("PRAGMA foreign_key_check") == []
+        assert self.workspace.rows("PRAGMA quick_check") == [("ok",)]
+        for path in (self.workspace.folder / "artifacts").glob("*.json"):
+            json.loads(path.read_text(encoding="utf-8"))
+        assert list((self.workspace.folder / "artifacts").glob(".*.part")) == []

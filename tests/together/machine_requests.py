@@ -1,0 +1,79 @@
+"""What people do with pull requests, for the state machine; all through the service's API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import event
+from hypothesis import strategies as st
+from hypothesis.stateful import precondition, rule
+from machine_stage import BRANCHES, TITLES, Opened, Stage
+
+titles = st.sampled_from(sorted(TITLES))
+
+
+class Requesters(Stage):
+    """Those who open, change, merge and decline; new commits come to an open one by pushes to its source branch."""
+
+    @rule(data=st.data(), source=st.sampled_from(BRANCHES[1:]), destination=st.sampled_from(BRANCHES[:2]), title=titles)
+    def open_request(self, data: st.DataObject, source: str, destination: str, title: str) -> None:
+        """Ask to pull one branch into another one; with nothing on it, it gets a commit first."""
+        api = self.any(data)
+        heads = api.branches()
+        if destination not in heads or source == destination:
+            return
+        if heads.get(source) in (None, heads[destination]):
+            api.commit(source, "work", parents=[heads[destination]])
+        body = {
+            "title": title,
+            "source": {"branch": {"name": source}},
+            "destination": {"branch": {"name": destination}},
+        }
+        answer = self.ask("POST", self.slug_of(api), body=body)
+        assert answer.status_code == 201, answer.text
+        event("pull request opened, " + ("with webhooks" if self.hooked else "without webhooks"))
+        value = answer.json()
+        begin = (len(api.tips[source]) - 1, len(api.tips[destination]) - 1)
+        uuid = value["destination"]["repository"]["uuid"]
+        self.opened.append(Opened(api, uuid, value["id"], source, destination, [title], begin))
+
+    @precondition(lambda self: self._open())
+    @rule(data=st.data(), title=titles)
+    def retitle(self, data: st.DataObject, title: str) -> None:
+        """Give an open pull request another title."""
+        request = data.draw(st.sampled_from(self._open()))
+        self._said(request, "PUT", "", {"title": title})
+        event("pull request got another title")
+        request.titles.append(title)
+
+    @precondition(lambda self: self._open())
+    @rule(data=st.data(), how=st.sampled_from(["merge_commit", "squash", "fast_forward"]), closing=st.booleans())
+    def merge_request(self, data: st.DataObject, how: str, closing: bool) -> None:
+        """Merge an open pull request, where that is possible."""
+        request = data.draw(st.sampled_from(self._open()))
+        self.remember()
+        end = len(request.repository.tips[request.destination])
+        body = {"merge_strategy": how, "close_source_branch": closing}
+        if self._said(request, "POST", "/merge", body, refusals=(400, 409)):
+            event(f"pull request merged: {how}")
+            request.end = end
+            request.repository.note()
+
+    @precondition(lambda self: self._open())
+    @rule(data=st.data())
+    def decline_request(self, data: st.DataObject) -> None:
+        """Decline an open pull request."""
+        request = data.draw(st.sampled_from(self._open()))
+        self._said(request, "POST", "/decline", {})
+        event("pull request declined")
+        request.end = len(request.repository.tips[request.destination])
+
+    def _open(self) -> list[Opened]:
+        there = list(self.repositories.values())
+        return [request for request in self.opened if request.end is None and request.repository in there]
+
+    def _said(self, request: Opened, method: str, place: str, body: Any, *, refusals: tuple[int, ...] = ()) -> bool:
+        slug = self.slug_of(request.repository)
+        answer = self.ask(method, slug, f"/{request.number}{place}", body)
+        assert answer.status_code in (200, *refusals), answer.text
+        return answer.status_code == 200
