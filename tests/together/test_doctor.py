@@ -237,8 +237,9 @@ def execute(database: Path, *statements: str) -> None:
         ("INSERT INTO walks (repository_id, branch, target, bounded, opened_at) "
          "SELECT id, 'x', printf('%040d', 1), 0, '2026-11-25T00:00:00Z' FROM repositories",
          "1 walks were cut off; the next scan resumes them"),
+        ("UPDATE runs SET status = 'running'", "1 runs were killed; the next scan marks them abandoned"),
     ],
-    ids=["stale branch", "open walk"],
+    ids=["stale branch", "open walk", "killed run"],
 )  # fmt: skip
 def test_what_is_left_over_is_told(doctor: Any, database: Path, statement: str, text: str) -> None:
     """What a crash or a delivery left is a warning, with who takes care of it."""
@@ -291,6 +292,24 @@ def test_database_that_may_only_be_read_is_found(database: Path) -> None:
     finding = checks._lock(db, database)
     db.close()
     assert (finding.status, "make the file and its folder writable" in finding.text) == ("failed", True)
+
+
+def test_database_that_cannot_be_opened_is_found(doctor: Any) -> None:
+    """A folder of that name ends as a file does whose folder may only be read; the record is not complained of as well."""
+    Path("commits.db").mkdir()
+    code, found = doctor()
+    assert code == 1
+    assert found == {DATABASE: ["commits.db: unable to open database file; make the file and its folder writable"]}
+
+
+def test_little_room_is_told(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scan on a full disk fails; the warning comes before. What is little is raised here, as no disk is that large."""
+    from releasecopilot_core.builtin.sqlite_store import checks
+
+    assert checks._space(database).status == "ok"
+    monkeypatch.setattr(checks, "ROOM", 1e15)
+    finding = checks._space(database)
+    assert (finding.status, "make room before the next scan" in finding.text) == ("warning", True)
 
 
 def test_webhooks_are_looked_for(doctor: Any, workspace: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from releasecopilot_core import Ingestor, Plan
+from releasecopilot_core import CommitStorage, Ingestor, Plan
 
 REPOSITORIES = 50
 
@@ -113,3 +114,29 @@ def test_quota_that_a_dry_run_names_is_what_scans_left(workspace: Any) -> None:
     counted = asked(workspace).total()
     assert counted == 1 + 1 + 3 + 7 + 1 + 1
     assert [plan_of(workspace).quota_left for _ in range(2)] == [1000 - counted] * 2
+
+
+@pytest.mark.parametrize(("days", "cost"), [(-0.5, 1), (-2, 3), (2, 3)], ids=["today", "two days ago", "yet to come"])
+def test_sweep_looks_at_everything_once_a_day(workspace: Any, days: float, cost: int) -> None:
+    """Once a day, and also when the last one was noted by a clock that has been set back since."""
+    workspace.add("api").commit("main", "RC-1")
+    workspace.scan()
+    asked(workspace)
+    moment = datetime.now(UTC) + timedelta(days=days)
+    with CommitStorage(workspace.folder / "commits.db") as store, store._connection.writing() as db:
+        db.execute("UPDATE repositories SET swept_at = ?", (f"{moment:%Y-%m-%dT%H:%M:%SZ}",))
+    plan = plan_of(workspace)
+    asked(workspace)
+    assert workspace.scan().requests == asked(workspace).total() == plan.requests == cost
+
+
+def test_budget_minds_no_clock_that_was_ahead(workspace: Any) -> None:
+    """What was counted for tomorrow, before the clock was set back, keeps nobody waiting."""
+    workspace.add("api").commit("main", "RC-1")
+    first = workspace.scan(bitbucket={"requests_per_hour": 20}).requests
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    with CommitStorage(workspace.folder / "commits.db") as store, store._connection.writing() as db:
+        sql = "UPDATE budgets SET minute = ?, requests = 20"
+        db.execute(sql, (f"{tomorrow:%Y-%m-%dT%H:%M:00Z}",))
+    assert first < 20
+    assert workspace.scan(bitbucket={"requests_per_hour": 20}).status == "complete"

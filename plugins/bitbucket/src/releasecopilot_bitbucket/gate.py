@@ -68,7 +68,9 @@ class Look:
 def _sweep_is_due(state: RepositoryState | None, hours: float) -> bool:
     if state is None or state.swept_at is None:
         return True
-    return datetime.now(UTC) - state.swept_at > timedelta(hours=hours)
+    age = datetime.now(UTC) - state.swept_at
+    # A sweep that is yet to come was noted by a clock that has been set back since.
+    return age > timedelta(hours=hours) or age < -timedelta(minutes=5)
 
 
 def _moved(before: Repository, now: Repository) -> bool:

@@ -14,8 +14,12 @@ _MINUTE = timedelta(minutes=1)
 def spend(db: sqlite3.Connection, account: str, limit: int, now: datetime) -> datetime | None:
     """Count one request inside the caller's transaction; returns when there is room again if there is none."""
     minute = now.replace(second=0, microsecond=0)
-    # A minute is forgotten as a whole, once its last second is an hour ago: never too early.
-    db.execute("DELETE FROM budgets WHERE account = ? AND minute <= ?", (account, stamp(now - _HOUR - _MINUTE)))
+    # A minute is forgotten as a whole, once its last second is an hour ago: never too early. One that is yet to come was
+    # counted by a clock that has been set back since; it would keep everybody waiting until then.
+    db.execute(
+        "DELETE FROM budgets WHERE account = ? AND (minute <= ? OR minute > ?)",
+        (account, stamp(now - _HOUR - _MINUTE), stamp(now + _MINUTE)),
+    )
     total, oldest = db.execute(
         "SELECT coalesce(sum(requests), 0), min(minute) FROM budgets WHERE account = ?", (account,)
     ).fetchone()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -9,8 +11,12 @@ from pathlib import Path
 
 from releasecopilot_core import Finding
 
+from . import processes
 from .connection import BUSY_SECONDS
 from .schema import APPLICATION_ID, VERSION
+
+#: Less than this beside the database, in MB, is worth a warning: a large first scan may write as much.
+ROOM = 100.0
 
 
 def checks(path: str) -> Mapping[str, Callable[[], Iterator[Finding]]]:
@@ -23,20 +29,29 @@ def _opened(path: Path) -> closing[sqlite3.Connection]:
     return closing(sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None))
 
 
+def _identity(path: Path) -> tuple[int, int]:
+    """Return the mark of whose file it is, and its schema version."""
+    with _opened(path) as db:
+        return db.execute("PRAGMA application_id").fetchone()[0], db.execute("PRAGMA user_version").fetchone()[0]
+
+
 def _file(path: Path) -> Iterator[Finding]:
     if not path.exists():
         yield Finding("ok", f"{path} is not there yet; the first scan makes it")
+        yield _space(path)
+        return
+    try:
+        application, version = _identity(path)
+    except sqlite3.DatabaseError as error:
+        remedy = "restore it from a backup, or name another file with --database"
+        if "unable to open" in str(error):  # as where the log's files cannot be made beside it
+            remedy = "make the file and its folder writable"
+        yield Finding("failed", f"{path}: {error}; {remedy}")
+        return
+    if application != APPLICATION_ID:
+        yield Finding("failed", f"{path}: a database of another program; name another file with --database")
         return
     with _opened(path) as db:
-        try:
-            application = db.execute("PRAGMA application_id").fetchone()[0]
-            version = db.execute("PRAGMA user_version").fetchone()[0]
-        except sqlite3.DatabaseError as error:
-            yield Finding("failed", f"{path}: {error}; restore it from a backup, or name another file with --database")
-            return
-        if application != APPLICATION_ID:
-            yield Finding("failed", f"{path}: a database of another program; name another file with --database")
-            return
         if version > VERSION:
             yield Finding("failed", f"{path}: schema {version} is newer than {VERSION}; upgrade releasecopilot-core")
         elif version < VERSION:
@@ -49,6 +64,15 @@ def _file(path: Path) -> Iterator[Finding]:
         yield _integrity(db, path)
         yield _journal(db, path)
         yield _lock(db, path)
+        yield _space(path)
+
+
+def _space(path: Path) -> Finding:
+    folder = next(folder for folder in path.absolute().parents if folder.exists())
+    free = shutil.disk_usage(folder).free / 1e6
+    if free < ROOM:
+        return Finding("warning", f"{folder}: {free:,.1f} MB are free; make room before the next scan")
+    return Finding("ok", f"{free:,.0f} MB are free for it")
 
 
 def _integrity(db: sqlite3.Connection, path: Path) -> Finding:
@@ -96,15 +120,27 @@ def _lock(db: sqlite3.Connection, path: Path) -> Finding:
 
 def _record(path: Path) -> Iterator[Finding]:
     if not path.exists():
+        yield Finding("ok", "nothing is recorded yet")
         return
-    with _opened(path) as db:
-        if db.execute("PRAGMA user_version").fetchone()[0] != VERSION:
+    try:
+        if _identity(path) == (APPLICATION_ID, VERSION):
+            with _opened(path) as db:
+                yield from _recorded(db)
             return
-        yield Finding("ok", "{:,} commits of {:,} repositories, {:,} runs".format(*_counts(db)))
-        for sql, text in _LEFT_OVER:
-            count = db.execute(sql).fetchone()[0]
-            if count:
-                yield Finding("warning", text.format(count))
+    except sqlite3.DatabaseError:
+        pass
+    yield Finding("ok", "not looked at; see what is said of the database")
+
+
+def _recorded(db: sqlite3.Connection) -> Iterator[Finding]:
+    yield Finding("ok", "{:,} commits of {:,} repositories, {:,} runs".format(*_counts(db)))
+    for sql, text in _LEFT_OVER:
+        count = db.execute(sql).fetchone()[0]
+        if count:
+            yield Finding("warning", text.format(count))
+    rows = db.execute("SELECT pid, process FROM runs WHERE status = 'running' AND host = ?", (platform.node(),))
+    if killed := [row for row in rows if not processes.is_alive(*row)]:
+        yield Finding("warning", f"{len(killed)} runs were killed; the next scan marks them abandoned")
 
 
 def _counts(db: sqlite3.Connection) -> tuple[int, ...]:
