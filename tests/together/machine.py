@@ -72,6 +72,10 @@ class WorkspaceMachine(People, Administrators, Requesters, Service, Killers, Ora
         self.remember()
         self.flush()
         with Ingestor(self.workspace.settings(retry_seconds=1)) as ingestor:
+            ingestor.store("bitbucket")
+            announced = self.announced()
             run = ingestor.repair("bitbucket")
-        event(f"repair: {run.status}")
+        event(f"repair: {run.status}, {'announced' if announced else 'nothing to do'}")
         assert run.status in ("complete", "partial", "failed")
+        if run.status == "complete":
+            self.hold_repaired(run, announced)

@@ -32,6 +32,21 @@ class Oracle(Stage):
                 assert missing <= self._behind_boundaries(api, report.uuid)
             self.kept |= reachable & stored
 
+    def announced(self) -> set[tuple[str, str]]:
+        """Return (uuid, branch) of what deliveries announced and nobody has fetched yet."""
+        sql = "SELECT r.uuid, s.branch FROM stale_branches s JOIN repositories r ON r.id = s.repository_id"
+        return set(self.workspace.rows(sql))
+
+    def hold_repaired(self, run: Any, announced: set[tuple[str, str]]) -> None:
+        """A complete repair has fetched what was announced: the branches with all behind them, and the pull requests."""
+        assert self.workspace.rows("SELECT 1 FROM stale_branches UNION SELECT 1 FROM stale_pull_requests") == []
+        for report in run.repositories:
+            api = self._called(report)
+            tips = {branch: sha for branch, sha in api.branches().items() if (report.uuid, branch) in announced}
+            assert tips.items() <= self._heads(report.uuid).items()
+            missing = set(api.reachable(*tips.values())) - self._linked(report.uuid)
+            assert missing <= self._behind_boundaries(api, report.uuid)
+
     def settle(self) -> None:
         """With every fault off, one full scan makes the database equal to git."""
         self.mend_all()
@@ -50,7 +65,7 @@ class Oracle(Stage):
             here = api.told(api.branches().values())
             told |= here
             assert set(here) <= self._linked(report.uuid)
-            self._hold_heads(report.uuid, api)
+            assert self._heads(report.uuid) == api.branches()
             self._hold_requests(report.uuid, api)
         self._hold_commits(told)
         self._hold_files(told)
@@ -79,13 +94,13 @@ class Oracle(Stage):
         known = [line.split()[0] for line in there.splitlines() if line.endswith(" commit")]
         return set(api.reachable(*known))
 
-    def _hold_heads(self, uuid: str, api: GitRepository) -> None:
+    def _heads(self, uuid: str) -> dict[str, str]:
         # By uuid: a repository that was deleted keeps its name, and another one may have it by now.
         rows = self.workspace.rows(
             "SELECT h.branch, h.sha FROM heads h JOIN repositories r ON r.id = h.repository_id "
             f"WHERE h.deleted_at IS NULL AND r.uuid = '{uuid}'"
         )
-        assert dict(rows) == api.branches()
+        return dict(rows)
 
     def _hold_commits(self, told: dict[str, Told]) -> None:
         """Nothing is missing, nothing made up, nothing lost again, and nothing without a place where it was seen."""
