@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +125,12 @@ def _place(folder: Path) -> Iterator[Place]:
 def place(tmp_path: Path) -> Iterator[Place]:
     """Return a folder with settings, and end what was started in it."""
     yield from _place(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def make_place(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Iterator[Place]]:
+    """Return a function that yields a folder for all tests of a module, and ends what was started in it."""
+    return lambda name: _place(tmp_path_factory.mktemp(name))
 
 
 @pytest.fixture(scope="module")
