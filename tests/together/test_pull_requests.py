@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qs
 
 import httpx
 import pytest
@@ -66,6 +67,19 @@ def test_sweep_finds_what_moves_no_repository(workspace: Any, service: Any) -> N
     workspace.scan(bitbucket={"sweep_hours": 0})
     assert listings(workspace) == 1
     assert keys(workspace) == {(work, "RC-7", "pr_title"), (work, "RC-8", "pr_title")}
+
+
+def test_all_four_states_are_asked_for_fifty_a_page(workspace: Any, service: Any) -> None:
+    """Without `state` only open ones are told, and a longer page is refused; what comes is in any order."""
+    api = workspace.add("api")
+    api.commit("feature/x", "x", parents=[api.commit("main", "base")])
+    opened(service, "feature/x", "RC-1")
+    workspace.sandbox.clear_requests()
+    workspace.scan(full=True)
+    (query,) = (served.query for served in workspace.sandbox.requests if served.path.endswith("/pullrequests"))
+    asked = parse_qs(query)
+    assert sorted(asked["state"]) == ["DECLINED", "MERGED", "OPEN", "SUPERSEDED"]
+    assert (asked["pagelen"], asked.get("sort"), asked.get("q")) == (["50"], None, None)
 
 
 def test_unchanged_pull_requests_cost_nothing_twice(workspace: Any, service: Any) -> None:

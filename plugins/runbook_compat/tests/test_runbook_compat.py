@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import http.client
+import inspect
 import json
 import os
 import re
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import releasecopilot_webhook_fastapi
+import releasecopilot_webhook_flask
 from services.webhooks.bitbucket import register_bitbucket_webhook
 
 from releasecopilot_core import CommitStorage
@@ -100,6 +103,19 @@ def test_derived_classes_count(tmp_path: Path) -> None:
             assert (webhook.path, webhook.is_proving) == ("/webhooks/bitbucket", True)
         with register_bitbucket_webhook(theirs, storage=storage, secret=SECRET, path="/hooks"):
             assert "/hooks" in {rule.rule for rule in theirs.url_map.iter_rules()}
+
+
+def test_both_plugins_take_the_same() -> None:
+    """Whoever changes the framework changes an import: arguments, defaults and what is told of them are alike."""
+    signatures, texts = [], []
+    for module in (releasecopilot_webhook_fastapi, releasecopilot_webhook_flask):
+        function = module.register_bitbucket_webhook
+        parameters = inspect.signature(function).parameters
+        signatures.append([(p.name, p.kind, p.default, p.annotation) for p in parameters.values() if p.name != "app"])
+        texts.append(str(inspect.getdoc(function)).partition("\n\n")[2].partition("Returns")[0])
+    assert len(signatures[0]) > 5
+    assert signatures[0] == signatures[1]
+    assert texts[0] == texts[1]
 
 
 def test_anything_else_is_refused() -> None:

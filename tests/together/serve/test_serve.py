@@ -253,6 +253,8 @@ def test_what_was_answered_is_stored_after_a_kill(place: Any, framework: str) ->
         assert {f"acme/load {number}" for number in answered} <= kept
         stored = {row["hash"] for row in storage.commits(repositories=["acme/load"])}
         assert {kit.hexadecimal(str(number)) for number in answered} <= stored
+        # Neither a record without its commits nor commits without their record: it was one transaction.
+        assert stored == {kit.hexadecimal(request_id.removeprefix("acme/load ")) for request_id in kept if request_id}
         last = answered[-1]
         assert send(again.served(storage), *a_delivery(last, "acme/load")).body["status"] == "duplicate"
         assert send(again.served(storage), *a_delivery(100_001, "acme/load")).body["status"] == "stored"

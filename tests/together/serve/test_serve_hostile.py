@@ -6,13 +6,17 @@ import contextlib
 import json
 import re
 import socket
+import sqlite3
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from releasecopilot_bitbucket import testing as kit
+from releasecopilot_bitbucket_sandbox.server import Sandbox
 
 from releasecopilot_core.testing import Served
 from releasecopilot_core.testing.webhooks import PATIENCE, send
@@ -156,3 +160,51 @@ def test_secret_is_rotated(place: Any, framework: str) -> None:
             answers.append(send(server.served(storage), *a_delivery(number, SECRETS[secret])).status)
         assert server.stop() == 0
     assert answers == [202, 202, 202, 202, 401]
+
+
+@both
+def test_held_database_is_503_in_time_and_stored_at_the_next_attempt(
+    place: Any, workspace: Any, framework: str
+) -> None:
+    """The service gets its answer before it gives up, repeats what was a 5xx, and nothing is lost."""
+    server = place.serve("--with", framework, "--workers", "2")
+    workspace.sandbox.stop()
+    workspace.sandbox = Sandbox(workspace.repositories, users={"bot@acme.example": "s3cret-token"}, webhook_pause=0.5)
+    with workspace.sandbox, place.storage() as storage:
+        served = up(server.served(storage))
+        hook = {"url": served.url + served.path, "active": True, "secret": SECRETS[0], "events": ["repo:push"]}
+        address = f"{workspace.sandbox.url}/workspaces/acme/hooks"
+        assert httpx.post(address, json=hook, auth=("bot@acme.example", "s3cret-token")).status_code == 201
+        api = workspace.add("api")
+        workspace.sandbox.flush()
+        with contextlib.closing(sqlite3.connect(storage.path, isolation_level=None)) as holder:
+            holder.execute("BEGIN IMMEDIATE")
+            sha = api.commit("main", "RC-1 work")
+            while not (sent := workspace.sandbox.deliveries) or not sent[0].attempts:
+                time.sleep(0.05)
+            holder.execute("ROLLBACK")
+        workspace.sandbox.flush()
+        (delivery,) = workspace.sandbox.deliveries
+        assert ([attempt.status for attempt in delivery.attempts], delivery.outcome) == ([503, 202], "delivered")
+        assert delivery.attempts[0].seconds < PATIENCE
+        assert [row["hash"] for row in storage.commits()] == [sha]
+        assert [record.status for record in storage.deliveries()] == ["stored"]
+    assert server.stop() == 0
+
+
+@both
+def test_limit_is_a_mebibyte_by_default(place: Any, framework: str) -> None:
+    """A body of just that size is stored, one of a byte more is refused, declared or in chunks."""
+    place.configure(webhooks={})
+    server = place.serve("--with", framework)
+    body, _ = a_delivery(1)
+    with place.storage() as storage:
+        served = server.served(storage)
+        for length, chunked, expected in (
+            (1 << 20, True, 202),
+            ((1 << 20) + 1, True, 413),
+            ((1 << 20) + 1, False, 413),
+        ):
+            padded = body + b" " * (length - len(body))
+            headers = kit.headers(kit.PUSH, **kit.signature(padded, SECRETS[0]))
+            assert send(served, padded, headers, chunked=chunked).status == expected
