@@ -174,7 +174,8 @@ def test_answer_that_is_always_slow_ends_as_unreachable(make_api: Callable[..., 
     server.then(GOOD, after=30.0)
     error = fault(lambda: make_api(server.url, timeout_seconds=0.1).get("repositories/acme/api"))
     assert error.kind == "unreachable"
-    assert str(error) == "repositories/acme/api: no whole answer (ReadTimeout); try again later"
+    what = "no whole answer from 127.0.0.1 within 0.1 s (ReadTimeout)"
+    assert str(error) == f"repositories/acme/api: {what}; try again later"
     assert len(server.asked) > 1
 
 
@@ -418,3 +419,15 @@ def test_any_error_body_gives_an_error(body: Any, status: int, address: str) -> 
 def test_good_answer_is_no_fault(status: int) -> None:
     """All of 2xx is good."""
     assert fault_of(httpx.Response(status, request=httpx.Request("GET", "http://h")), "x", "api_token") is None
+
+
+def test_messages_show_addresses_as_people_write_them(make_api: Callable[..., Api], server: Any) -> None:
+    """Unquoted, and with the repository's name in place of its uuid where it is known; never a line break."""
+    server.then({}, status=404)
+    api = make_api(server.url)
+    path = "repositories/acme/%7B71787f8e%7D"
+    assert "repositories/acme/{71787f8e}/commits: not found" in str(fault(lambda: api.get(f"{path}/commits")))
+    api.call(path, "acme/api")
+    assert "repositories/acme/api/commits: not found" in str(fault(lambda: api.get(f"{path}/commits?pagelen=1")))
+    assert "repositories/acme/web shop: not found" in str(fault(lambda: api.get("repositories/acme/web%20shop")))
+    assert "repositories/acme/web%0Ashop: not found" in str(fault(lambda: api.get("repositories/acme/web%0Ashop")))

@@ -41,6 +41,7 @@ class Api:
     def __init__(self, settings: BitbucketSettings) -> None:
         self._base = str(httpx.URL(settings.api_url)).rstrip("/")
         self._retry_seconds = settings.retry_seconds
+        self._timeout_seconds = settings.timeout_seconds
         self._credential = settings.credentials.kind
         self._client = httpx.Client(
             auth=_auth(settings),
@@ -163,15 +164,17 @@ class Api:
                 raise fault from error
             raise Again(fault) from error
         except (httpx.TransportError, httpx.DecodingError) as error:
-            what = type(error).__name__
-            raise Again(
-                SourceError(f"{where}: no whole answer ({what}); try again later", kind="unreachable")
-            ) from error
+            raise Again(self._unanswered(where, error)) from error
         except RuntimeError as error:  # httpx says so when another thread closed the client
             raise SourceError("the scan was stopped", kind="stopped") from error
         if (refusal := fault_of(response, where, self._credential)) is not None:
             raise refusal
         return _json_object(response, where)
+
+    def _unanswered(self, where: str, error: httpx.HTTPError) -> SourceError:
+        late = f" within {self._timeout_seconds:g} s" if isinstance(error, httpx.TimeoutException) else ""
+        what = f"no whole answer from {httpx.URL(self._base).host}{late} ({type(error).__name__})"
+        return SourceError(f"{where}: {what}; try again later", kind="unreachable")
 
     def _count(self) -> None:
         if self._budget is not None and (moment := self._budget()) is not None:

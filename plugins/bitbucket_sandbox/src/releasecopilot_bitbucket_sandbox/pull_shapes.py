@@ -38,11 +38,7 @@ def pull_request(
         "updated_on": microseconds(pull.updated_on),
         "merge_commit": None if pull.merge_sha is None else _commit(shapes, repository, pull.merge_sha),
         "close_source_branch": pull.close_source_branch,
-        "source": {
-            "branch": {"name": pull.source, "links": {}},
-            "commit": None if fork_gone else _commit(shapes, repository, pull.source_sha),
-            "repository": None if fork_gone else shapes.short_repository(repository),
-        },
+        "source": _source(shapes, repository, pull, fork_gone=fork_gone),
         "destination": {
             "branch": {"name": pull.destination},
             "commit": _commit(shapes, repository, pull.destination_sha),
@@ -58,6 +54,14 @@ def pull_request(
             **{name: {"href": f"{link}/{name}"} for name in children},
             **{name: {"href": difference(shapes, repository, pull, name)} for name in ("diff", "diffstat")},
         },
+    }
+
+
+def _source(shapes: Shapes, repository: Repository, pull: PullRequest, *, fork_gone: bool) -> dict[str, Any]:
+    return {
+        "branch": {"name": pull.source, "links": {}},
+        "commit": None if fork_gone else _commit(shapes, repository, pull.source_sha),
+        "repository": None if fork_gone else shapes.short_repository(repository),
     }
 
 
