@@ -167,5 +167,5 @@ def _left_out(entry: dict[str, Any], fault: Any) -> Problem:
     return Problem(kind="invalid-entry", message=message, repository=entry.get("repository"))
 
 
-def _dumped(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
+#: One for all: `json.dumps` would make a new encoder for each entry.
+_dumped = json.JSONEncoder(ensure_ascii=False).encode

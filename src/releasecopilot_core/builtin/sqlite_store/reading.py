@@ -195,8 +195,8 @@ def _payload(connection: Connection, block: list[tuple[Any, ...]]) -> Iterator[d
             "branches": sorted({link[2] for link in links}),
             "files_changed": [change[1] for change in changes],
             "files": [
-                dict(zip(("path", "status", "old_path", "lines_added", "lines_removed"), change[1:], strict=True))
-                for change in changes
+                {"path": path, "status": status, "old_path": old, "lines_added": more, "lines_removed": less}
+                for _, path, status, old, more, less in changes
             ],
             "files_status": files_status,
             "story_keys": [key for _, key in keys.get(sha, [])],
