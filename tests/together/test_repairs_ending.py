@@ -48,12 +48,14 @@ def leases(workspace: Any) -> set[str]:
     return {name.partition(" of ")[0] for (name,) in workspace.rows("SELECT name FROM leases")}
 
 
-@pytest.mark.parametrize("fault", ["slow@branches", "slow@commits", "slow@diffstat", "reset", "retry"])
+@pytest.mark.parametrize("fault", ["slow@branches", "slow@commits", "slow@diffstat", "reset", "retry", "slow@git"])
 @pytest.mark.parametrize("owned", [True, False], ids=["own store", "the caller's store"])
 def test_close_gives_leases_back_before_the_store_closes(workspace: Any, pushed: str, fault: str, owned: bool) -> None:
-    """Whatever the repair waits for, an answer or the time to ask again: a scan at once finds nothing busy."""
+    """Whatever it waits for, an answer, the time to ask again, or a clone: a scan at once finds nothing busy."""
     storage = None if owned else CommitStorage(workspace.folder / "commits.db")
-    webhook = open_webhook("bitbucket", settings=workspace.settings(retry_seconds=60), storage=storage)
+    files = "git" if fault == "slow@git" else "api"
+    settings = workspace.settings(retry_seconds=60, files=files, git_url=workspace.sandbox.git_url)
+    webhook = open_webhook("bitbucket", settings=settings, storage=storage)
     if fault == "retry":
         workspace.sandbox.set_fault("rate-limit@branches", "0")
         workspace.sandbox.set_fault("retry-after", f"seconds:{SLOW:.0f}")
