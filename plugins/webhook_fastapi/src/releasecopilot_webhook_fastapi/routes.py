@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import anyio
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
@@ -13,6 +14,9 @@ from releasecopilot_core import Answer, Webhook
 
 #: No length of more digits is meant seriously, and `int` would refuse one of thousands.
 _LONGEST_LENGTH = 18
+
+#: Seconds in which a body must have come: services give up by then, and one that vanished would be waited for for ever.
+BODY_SECONDS = 10.0
 
 
 class WebhookRouter(APIRouter):
@@ -40,9 +44,12 @@ class WebhookRouter(APIRouter):
 
     async def _deliver(self, request: Request) -> Response:
         try:
-            body = await _body(request, self.webhook.body_limit)
+            with anyio.fail_after(BODY_SECONDS):
+                body = await _body(request, self.webhook.body_limit)
         except ClientDisconnect:  # nobody is there to read an answer
             return Response(status_code=400)
+        except TimeoutError:
+            return Response(status_code=408)
         if body is None:
             return _response(self.webhook.too_large())
         return _response(await run_in_threadpool(self._receive, request.headers.items(), body))
