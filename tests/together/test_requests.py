@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -140,3 +144,31 @@ def test_budget_minds_no_clock_that_was_ahead(workspace: Any) -> None:
         db.execute(sql, (f"{tomorrow:%Y-%m-%dT%H:%M:00Z}",))
     assert first < 20
     assert workspace.scan(bitbucket={"requests_per_hour": 20}).status == "complete"
+
+
+def test_processes_keep_to_one_budget(workspace: Any) -> None:
+    """Four scans at once ask as often as the budget allows, all together, and not once more; each says when to go on."""
+    slugs = ["api", "web", "tools", "docs"]
+    for slug in slugs:
+        workspace.add(slug).history("main", [3.0] * 20, message=f"{slug} {{}}")
+    section = {**workspace.settings().raw("bitbucket"), "requests_per_hour": 40}
+    settings = {"bitbucket": section, "database": "commits.db", "artifacts": "artifacts", "logs": "logs"}
+    (workspace.folder / "settings.json").write_text(json.dumps(settings))
+    command = [
+        Path(sys.executable).parent / "rc",
+        "ingest",
+        "bitbucket-scan",
+        "--config",
+        "settings.json",
+        "--files",
+        "api",
+    ]
+    scans = [
+        subprocess.Popen([*command, "--repos", slug], cwd=workspace.folder, stderr=subprocess.PIPE, text=True)
+        for slug in slugs
+    ]
+    told = [scan.communicate(timeout=60)[1] for scan in scans]
+    assert asked(workspace).total() == 40
+    assert 3 in {scan.returncode for scan in scans} <= {0, 1, 3}
+    late = [text for scan, text in zip(scans, told, strict=True) if scan.returncode]
+    assert all("the budget of bitbucket.requests_per_hour is used up; scan again after" in text for text in late)
