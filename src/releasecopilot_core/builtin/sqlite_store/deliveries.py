@@ -19,6 +19,10 @@ _COLUMNS = (
     "body_sha256",
 )  # fmt: skip
 
+_INSERT = "INSERT INTO deliveries ({}, body) VALUES ({}, :body)".format(
+    ", ".join(_COLUMNS), ", ".join(f":{name}" for name in _COLUMNS)
+)
+
 _EARLIER = """
 SELECT id, status FROM deliveries WHERE service = :service
     AND (request_id = :request_id OR (body_sha256 = :sha256 AND event IS :event))
@@ -116,9 +120,7 @@ def _insert(db: sqlite3.Connection, record: DeliveryRecord) -> None:
         "headers": json.dumps(dict(record.headers), ensure_ascii=False),
         "body": record.body,
     }
-    names = (*_COLUMNS, "body")
-    marks = ", ".join(f":{name}" for name in names)
-    db.execute(f"INSERT INTO deliveries ({', '.join(names)}) VALUES ({marks})", values)
+    db.execute(_INSERT, values)
 
 
 def _record(row: tuple[Any, ...]) -> DeliveryRecord:

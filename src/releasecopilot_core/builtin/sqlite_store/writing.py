@@ -288,6 +288,8 @@ def _write_stale(db: sqlite3.Connection, repository_id: int, batch: Batch) -> No
         ("stale_pull_requests", "pull_request", batch.stale_pull_requests, batch.settled_pull_requests),
     )
     for table, column, stale, settled in things:
+        if not (stale or settled):
+            continue
         _write_rows(
             db,
             f"INSERT INTO {table} (repository_id, {column}, target, reason, marks, since) VALUES (?, ?, ?, ?, 1, ?) "
