@@ -20,7 +20,7 @@ class People(Stage):
         api = self.any(data)
         heads = api.branches()
         if branch not in heads and heads:
-            api.set(branch, data.draw(st.sampled_from(sorted(heads.values()))))
+            api.set(branch, data.draw(st.sampled_from(list(heads.values()))))
         if branch not in heads and api.tips[branch][:-1]:
             event("branch made again after it was deleted")
         event(
@@ -86,7 +86,7 @@ class People(Stage):
         """Tag a commit; tags keep commits alive and belong to no branch."""
         api = self.any(data)
         if heads := api.branches():
-            api.git("tag", "--force", name, data.draw(st.sampled_from(sorted(heads.values()))))
+            api.git("tag", "--force", name, data.draw(st.sampled_from(list(heads.values()))))
 
 
 class Administrators(Stage):
