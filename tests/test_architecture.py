@@ -25,6 +25,7 @@ ROOMS = (
     "_codec",
     "_settings",
     "_plugins",
+    "_opening",
     "_keys",
     "walking",
     "selecting",

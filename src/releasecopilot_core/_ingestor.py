@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 import attrs
 
 from ._clock import utc_now
 from ._forms import SettingsForm
-from ._interfaces import Sink, Source, Store, WebhookDecoder
+from ._interfaces import Source, Store
 from ._keys import KeyFinder
 from ._model import Commit, FilesMode, Problem, Sighting, StoryKey, Window
+from ._opening import Opener
 from ._pipeline import Tally
-from ._plugins import Blame, BlamedStore, Host, PluginInfo
+from ._plugins import Host, PluginInfo
 from ._requests import scan_request
 from ._run import DeliveryStatus, Plan, Progress, Run, ScanRequest
 from ._session import Session, new_run_id
 from ._settings import Settings, webhook_settings
 from ._webhooks import Receiver, prune, replay
 from .errors import MissingDatabaseError, PluginError, SettingsError, UsageError
-
-_log = logging.getLogger("releasecopilot_core")
 
 #: The window that labels what a repair finds.
 REPAIR_HOURS = 24.0
@@ -57,6 +55,7 @@ class Ingestor:
         self._database = None if database is None else os.fspath(database)
         self._artifacts = None if artifacts is None else os.fspath(artifacts)
         self._host = Host(disabled=self.settings.disabled_plugins, plugins=plugins)
+        self._open = Opener(self._host, self.settings)
         self._keys = KeyFinder(self._host, self.settings)
         self._stores: dict[str, Store] = {}
         self._lock = threading.Lock()
@@ -122,12 +121,8 @@ class Ingestor:
         url = self.database(source)
         with self._lock:
             if url not in self._stores:
-                self._stores[url] = self._open_store(url, create=create)
+                self._stores[url] = self._open.store(url, create=create)
             return self._stores[url]
-
-    def _open_store(self, url: str, *, create: bool) -> Store:
-        opened = self._host.open_first("rc_open_store", url, self.settings, what="database", create=create)
-        return cast(Store, BlamedStore(opened, self._host.opener("rc_open_store", url)))
 
     def database(self, source: str) -> str:
         """Return the path or URL of a source's database."""
@@ -231,11 +226,11 @@ class Ingestor:
         stop: threading.Event | None = None,
     ) -> Run:
         # The source first: when its settings are wrong, no database and no folder is made.
-        with self._opened(source) as opened:
+        with self._open.source(source) as opened:
             # A database that is wrong is refused before a folder is made; one that is missing is made last.
             with contextlib.suppress(MissingDatabaseError):
                 self.store(source, create=False)
-            sink, store = self._sink(source), self.store(source)
+            sink, store = self._open.sink(self.artifacts(source)), self.store(source)
             run = Run(
                 run_id=run_id or new_run_id(),
                 kind=kind,
@@ -246,10 +241,7 @@ class Ingestor:
                 key_rules=self._keys.fingerprint,
             )
             tally = Tally(store, request.window, run.run_id, on_progress)
-            blame = Blame(
-                f"plugin {self._host.opener('rc_sources', source)!r}: source {source!r}",
-                f"plugin {self._host.opener('rc_open_sink', self.artifacts(source))!r}: the artifact's sink",
-            )
+            blame = self._open.blame(source, self.artifacts(source))
             session = Session(run, opened, store, sink, blame, self._host, tally, on_finish, stop)
             return session.perform(attrs.evolve(request, run_id=run.run_id), self._keys)
 
@@ -271,38 +263,19 @@ class Ingestor:
         """
         request = scan_request(hours, repositories, branches, full=full, files=files)
         self.check()
-        with self._opened(source) as opened, contextlib.ExitStack() as stack:
+        with self._open.source(source) as opened, contextlib.ExitStack() as stack:
             try:
                 store = self.store(source, create=False)
             except MissingDatabaseError:
                 # Planning must leave nothing behind: what is not there yet remembers nothing.
                 folder = stack.enter_context(tempfile.TemporaryDirectory())
-                empty = self._open_store(f"{folder}/empty.db", create=True)
+                empty = self._open.store(f"{folder}/empty.db", create=True)
                 store = stack.enter_context(contextlib.closing(empty))
             plugin = self._host.opener("rc_sources", source)
             plan = self._host.guard(plugin, f"plan of source {source!r}", lambda: opened.plan(request, store))
             if not isinstance(plan, Plan):
                 raise PluginError(plugin, f"source {source!r} planned {type(plan).__name__}, not a Plan")
             return plan
-
-    @contextlib.contextmanager
-    def _opened(self, source: str) -> Iterator[Source]:
-        """Open a source, and close it at the end; when that fails, all has been said already."""
-        needs = ("scan", "requests", "close")
-        opened = cast(Source, self._host.open_named("rc_sources", source, self.settings, what="source", needs=needs))
-        try:
-            yield opened
-        finally:
-            try:
-                opened.close()
-            except Exception:  # code we did not write
-                _log.info("source %r could not be closed", source, exc_info=True)
-
-    def _sink(self, source: str) -> Sink:
-        url, needs = self.artifacts(source), ("publish", "discard")
-        return cast(
-            Sink, self._host.open_first("rc_open_sink", url, self.settings, what="artifact folder", needs=needs)
-        )
 
     # --- webhooks --------------------------------------------------------------------------------------------
 
@@ -320,7 +293,7 @@ class Ingestor:
             SettingsError: the settings are wrong.
         """
         self.check()
-        decoder = self._decoder(service)
+        decoder = self._open.decoder(service)
         section = webhook_settings(self.settings)
         return Receiver(
             service=service,
@@ -333,14 +306,11 @@ class Ingestor:
 
     def replay(self, service: str, delivery_id: str) -> DeliveryStatus | None:
         """Decode a kept delivery anew, after an upgrade; returns how it went, `None` when its raw body is gone."""
-        return replay(self.store(service), self._decoder(service), self._keys, delivery_id)
+        return replay(self.store(service), self._open.decoder(service), self._keys, delivery_id)
 
     def prune_deliveries(self, service: str, *, days: float | None = None) -> int:
         """Drop raw bodies older than so many days (by default as configured); returns of how many deliveries."""
         return prune(self.store(service), webhook_settings(self.settings).keep_days if days is None else days)
-
-    def _decoder(self, service: str) -> WebhookDecoder:
-        return cast(WebhookDecoder, self._host.open_named("rc_webhooks", service, self.settings, what="webhook"))
 
     # --- story keys ------------------------------------------------------------------------------------------
 
