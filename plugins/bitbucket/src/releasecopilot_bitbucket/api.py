@@ -76,7 +76,7 @@ class Api:
 
     def call(self, path: str, name: str) -> None:
         """Let messages call what is at a path, which names a repository by its uuid, by its full name."""
-        self._names[path] = f"repositories/{name}"
+        self._names[path] = name
 
     def get(self, path: str, parameters: Parameters = ()) -> Mapping[str, Any]:
         """Return the JSON object at a path below the base URL (or at a full URL below it).
@@ -205,9 +205,11 @@ class Api:
     def _shown(self, address: str) -> str:
         """Return an address for a message: below the base, without its query, which may be long, and as people write it."""
         parts = address.removeprefix(self._base).split("?", 1)[0].strip("/").split("/")
-        known = self._names.get("/".join(parts[:3]))
-        shown = "/".join([*([known] if known else map(unquote, parts[:3])), *map(unquote, parts[3:])])
-        return shown if shown.isprintable() else "/".join(parts)
+        name = self._names.get("/".join(parts[:3]))
+        shown = unquote("/".join(parts if name is None else parts[3:]))
+        if not shown.isprintable():
+            return "/".join(parts)
+        return shown if name is None else f"{name}: {shown}".removesuffix(": ")
 
 
 def _auth(settings: BitbucketSettings) -> httpx.Auth | None:
