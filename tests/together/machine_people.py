@@ -26,8 +26,8 @@ class People(Stage):
         event(
             "clock: " + ("ahead" if hours < 0 else "of the last 6 hours" if hours <= 6 else "behind by hours or days")
         )
-        for _ in range(count):
-            api.commit(branch, data.draw(st.sampled_from(MESSAGES)), hours_ago=hours)
+        messages = [data.draw(st.sampled_from(MESSAGES)) for _ in range(count)]
+        api.history(branch, [hours] * count, message=messages)
 
     @rule(data=st.data(), branch=st.sampled_from(BRANCHES), others=st.integers(1, 3), hours=ages)
     def merge(self, data: st.DataObject, branch: str, others: int, hours: float) -> None:

@@ -69,7 +69,8 @@ class GitRepository:
             parents = [head] if head else []
         stamp = f"{int((NOW - timedelta(hours=hours_ago)).timestamp())} +0000"
         text = message.encode()
-        lines = [f"commit refs/heads/{branch}\ncommitter {author} {stamp}\ndata {len(text)}\n".encode(), text, b"\n"]
+        head = f"commit refs/heads/{branch}\nmark :1\ncommitter {author} {stamp}\ndata {len(text)}\n"
+        lines = [head.encode(), text, b"\n"]
         lines += [f"{'merge' if n else 'from'} {sha}\n".encode() for n, sha in enumerate(parents)]
         for path, content in (files if files is not None else {f"f{self._count % 7}.txt": str(self._count)}).items():
             if content is None:
@@ -80,18 +81,17 @@ class GitRepository:
         if not parents:
             # Otherwise the branch's former head would be the parent.
             self.delete(branch)
-        self.git("fast-import", "--quiet", "--force", given=b"".join(lines))
-        sha = self.head(branch)
-        assert sha
+        lines.append(b"get-mark :1\n")
+        sha = self.git("fast-import", "--quiet", "--force", given=b"".join(lines)).strip()
         self.tips[branch].append(sha)
         return sha
 
-    def history(self, branch: str, hours_ago: list[float], *, message: str = "RC-1 commit {}") -> list[str]:
-        """Add a straight line of commits in one go; returns their shas, oldest first."""
+    def history(self, branch: str, hours_ago: list[float], *, message: str | list[str] = "RC-1 commit {}") -> list[str]:
+        """Add a straight line of commits in one go, with a message each if there is a list; returns shas, oldest first."""
         parts = []
         head = self.head(branch)
         for number, hours in enumerate(hours_ago):
-            text = message.format(number).encode()
+            text = (message.format(number) if isinstance(message, str) else message[number]).encode()
             stamp = f"{int((NOW - timedelta(hours=hours)).timestamp())} +0000"
             parts.append(
                 f"commit refs/heads/{branch}\ncommitter Ann <ann@acme.example> {stamp}\ndata {len(text)}\n".encode()
