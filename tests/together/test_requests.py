@@ -83,7 +83,7 @@ def test_first_contact_with_a_long_history_costs_at_most_forty(workspace: Any, f
     old = api.history("main", [3000.0 - number for number in range(2990)])
     for number in range(further):
         api.set(f"release/{number}", old[-100 * (number + 1)])
-    shas = api.history("main", [3.5] * 10)
+    shas = api.history("main", [1.0] * 10)
     plan = plan_of(workspace)
     asked(workspace)
     run = workspace.scan(hours=4)

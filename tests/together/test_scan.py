@@ -95,14 +95,14 @@ def test_first_contact_is_bounded_and_deepened(workspace: Any) -> None:
     """A window of 4 hours on a long history costs few requests and says what is not loaded; --full loads it."""
     api = workspace.add("api")
     shas = api.history("main", [float(n) / 2 for n in range(900, 0, -1)])
-    run = workspace.scan(hours=4.2)
+    run = workspace.scan(hours=4.4)
     cost = kinds(workspace)
     assert document(run)["repositories"][0]["history"] == "bounded"
     assert cost["commits"] == 3
     assert cost["diffstat"] == 8
     assert run.status == "complete"
     assert workspace.stored() == set(shas[-300:])
-    wider = workspace.scan(hours=60.2, files="api")
+    wider = workspace.scan(hours=60.4, files="api")
     assert kinds(workspace)["diffstat"] == 112
     # The window's start had been passed already: two pages behind it, and none of them is owed its files.
     assert (wider.new, wider.status) == (200, "complete")
