@@ -273,3 +273,35 @@ def test_push_too_large_to_be_delivered_is_found_by_the_scan(hooked: Any, api: A
     assert delivered(hooked) == []
     assert hooked.scan().new == 1
     assert (sha, "RC-5", "message") in keys(hooked)
+
+
+def renamed(workspace: Any, old: str, new: str) -> None:
+    shutil.move(workspace.repositories / f"{old}.git", workspace.repositories / f"{new}.git")
+
+
+def test_late_delivery_does_not_take_a_name_back(hooked: Any, api: Any) -> None:
+    """What was pushed before a rename is stored under the name that a scan has found since."""
+    hooked.sandbox.set_fault("reorder", "1")
+    late = api.commit("feature/x", "RC-1 before", parents=[api.head("main")])
+    while not hooked.sandbox.deliveries:
+        time.sleep(0.05)
+    renamed(hooked, "api", "core")
+    assert hooked.scan().status == "complete"
+    assert hooked.rows("SELECT full_name FROM repositories") == [("acme/core",)]
+    assert delivered(hooked) == [("repo:push", "stored")]
+    assert hooked.rows("SELECT full_name FROM repositories") == [("acme/core",)]
+    assert hooked.rows(f"SELECT via FROM commit_branches WHERE sha = '{late}' AND via = 'webhook'")
+
+
+def test_repair_learns_name_and_main_branch(hooked: Any) -> None:
+    """Of a repository that was never scanned: main is walked first, though another branch was told first."""
+    web = hooked.add("web")
+    hooked.sandbox.flush()
+    web.history("main", [3.0] * 8)
+    web.commit("a-branch", "work", parents=[web.head("main")])
+    delivered(hooked)
+    renamed(hooked, "web", "shop")
+    assert repair(hooked).status == "complete"
+    assert hooked.rows("SELECT full_name, main_branch FROM repositories") == [("acme/shop", "main")]
+    own = hooked.rows("SELECT DISTINCT branch, count(*) FROM commit_branches WHERE via = 'scan' GROUP BY branch")
+    assert dict(own) == {"main": 8, "a-branch": 1}

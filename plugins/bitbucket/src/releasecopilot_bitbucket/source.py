@@ -8,12 +8,14 @@ from collections.abc import Iterator
 import attrs
 
 from releasecopilot_core import Batch, Memory, Plan, PlanEntry, Problem, Repository, Scanned, ScanRequest, Settings
+from releasecopilot_core.errors import SourceError
 from releasecopilot_core.selecting import found_nowhere, held, let_go
 
 from .api import Api, segment
 from .gate import SWEEP, Look
 from .git_transport import Clone, GitTransport
-from .selecting import SOURCE, Selection, select_repositories
+from .payloads import repository_of
+from .selecting import REPOSITORY_FIELDS, SOURCE, Selection, select_repositories
 from .settings import BitbucketSettings, bitbucket_settings, with_known_secrets
 from .threads import in_threads
 from .visit import Visit
@@ -154,7 +156,17 @@ class BitbucketSource:
         return f"{self._settings.api_url} {credentials.username or credentials.kind}"
 
     def _announced(self, memory: Memory) -> Selection:
-        return Selection(tuple(memory.to_repair(SOURCE)), {})
+        return Selection(tuple(map(self._named, memory.to_repair(SOURCE))), {})
+
+    def _named(self, repository: Repository) -> Repository:
+        """Ask for the main branch of a repository that only webhooks told of: it is walked first, and has its commits."""
+        if repository.main_branch is not None:
+            return repository
+        try:
+            asked = repository_of(self._api.get(self._path(repository), [("fields", REPOSITORY_FIELDS)]), SOURCE)
+        except SourceError:
+            return repository  # its visit meets the same fault, and tells it
+        return attrs.evolve(repository, full_name=asked.full_name, main_branch=asked.main_branch)
 
     def _path(self, repository: Repository) -> str:
         # By uuid: a slug may change, or come to mean another repository, while we look.

@@ -108,7 +108,7 @@ def record(connection: Connection, id_: str) -> DeliveryRecord | None:
 
 def _apply(db: sqlite3.Connection, batches: Sequence[Batch]) -> None:
     for batch in batches:
-        apply_batch(db, batch, None)
+        apply_batch(db, batch, None, told=True)
 
 
 def _insert(db: sqlite3.Connection, record: DeliveryRecord) -> None:

@@ -69,11 +69,11 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def apply_batch(db: sqlite3.Connection, batch: Batch, run_id: str | None) -> Applied:
-    """Write one batch inside the caller's transaction."""
+def apply_batch(db: sqlite3.Connection, batch: Batch, run_id: str | None, *, told: bool = False) -> Applied:
+    """Write one batch inside the caller's transaction; `told` by a delivery, which may be older than what is stored."""
     if batch.repository is None:
         return Applied()
-    repository_id = _upsert_repository(db, batch.repository)
+    repository_id = _upsert_repository(db, batch.repository, told=told)
     # A pull request comes before the commits that point to it.
     _write_pull_requests(db, repository_id, batch.pull_requests)
     new = _write_commits(db, batch, repository_id, run_id)
@@ -92,13 +92,16 @@ def apply_batch(db: sqlite3.Connection, batch: Batch, run_id: str | None) -> App
     return Applied(new=new)
 
 
-def _upsert_repository(db: sqlite3.Connection, repository: Repository) -> int:
+def _upsert_repository(db: sqlite3.Connection, repository: Repository, *, told: bool) -> int:
     # updated_on is the service's change mark: it is saved only when a scan completes (see _write_scanned).
+    # A delivery from before a rename may come after it, and does not say when it was sent. So it names no repository
+    # that a scan or a repair has named: those know its main branch, which deliveries never tell.
     row = db.execute(
         "INSERT INTO repositories (source, uuid, full_name, main_branch) VALUES (?, ?, ?, ?) "
-        "ON CONFLICT (source, uuid) DO UPDATE SET full_name = excluded.full_name, "
+        "ON CONFLICT (source, uuid) DO UPDATE SET "
+        "full_name = iif(? AND main_branch IS NOT NULL, full_name, excluded.full_name), "
         "main_branch = coalesce(excluded.main_branch, main_branch) RETURNING id",
-        (repository.source, repository.uuid, repository.full_name, repository.main_branch),
+        (repository.source, repository.uuid, repository.full_name, repository.main_branch, told),
     ).fetchone()
     return int(row[0])
 
