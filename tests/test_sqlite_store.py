@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
 import sqlite3
 import subprocess
@@ -117,6 +118,33 @@ def test_two_processes_write_two_thousand_batches_each(tmp_path: Path) -> None:
     with CommitStorage(tmp_path / "at_once.db") as one, CommitStorage(tmp_path / "in_turn.db") as other:
         assert tables(one) == tables(other)
         assert len(tables(one)["commits"]) == 3000
+
+
+FORKING = """
+import os, sys
+from releasecopilot_core import CommitStorage
+from releasecopilot_core.testing.stores import a_batch, a_commit
+store = CommitStorage(sys.argv[1])
+store.apply(a_batch(a_commit(f"{0:040x}")))
+inherited = store._connection.db
+child = os.fork()
+first = 1000 if child else 2000
+for number in range(first, first + 200):
+    store.apply(a_batch(a_commit(f"{number:040x}")))
+assert (store._connection.db is inherited) == bool(child)
+store.close()
+sys.exit(os.waitpid(child, 0)[1] != 0 if child else 0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_store_may_be_opened_before_a_fork(tmp_path: Path) -> None:
+    """Servers that load an application and then fork: each process has a connection of its own."""
+    command = [sys.executable, "-c", FORKING, str(tmp_path / "c.db")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    with CommitStorage(tmp_path / "c.db") as store:
+        assert len(list(store.commits())) == 401
 
 
 def test_threads_share_one_store(tmp_path: Path) -> None:

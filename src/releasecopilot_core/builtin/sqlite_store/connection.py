@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
@@ -46,16 +47,21 @@ class Connection:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._lock = threading.RLock()
         self._closed = False
+        self._locks: dict[int, threading.RLock] = {}
+        self._process = os.getpid()
+        self._inherited: list[Database] = []
+        self._open()
+
+    def _open(self) -> None:
         self._durable: bool | None = None
         self._bulk: bool | None = None
         self._patience = BUSY_SECONDS
         with self._explained():
-            if path != ":memory:":
-                Path(path).parent.mkdir(parents=True, exist_ok=True)
+            if self.path != ":memory:":
+                Path(self.path).parent.mkdir(parents=True, exist_ok=True)
             connection = sqlite3.connect(
-                path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256
+                self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256
             )
             try:
                 self.db = Database(connection)
@@ -63,6 +69,22 @@ class Connection:
             except BaseException:
                 connection.close()
                 raise
+
+    @property
+    def _lock(self) -> threading.RLock:
+        """The lock of this process: in a forked one, that of the parent may be held by a thread that is not there."""
+        process = os.getpid()
+        return self._locks.get(process) or self._locks.setdefault(process, threading.RLock())
+
+    def _leave_to_parent(self) -> None:
+        """Open the file anew in a forked process: SQLite forbids to carry a connection over, to use it or to close it."""
+        self._inherited.append(self.db)
+        parent, self._process = self._process, os.getpid()
+        try:
+            self._open()
+        except BaseException:
+            self._process = parent
+            raise
 
     def _prepare(self) -> None:
         self._refuse_strangers()
@@ -143,8 +165,8 @@ class Connection:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """Hold the connection for some statements, outside a transaction of our own; waits 5 s for it in all."""
-        begun = time.monotonic()
-        if not self._lock.acquire(timeout=BUSY_SECONDS):
+        begun, lock = time.monotonic(), self._lock
+        if not lock.acquire(timeout=BUSY_SECONDS):
             raise StoreBusyError(
                 f"{self.path}: other threads have held the database for {BUSY_SECONDS:g} s; try again later"
             )
@@ -152,11 +174,13 @@ class Connection:
             with self._explained():
                 if self._closed:
                     raise StoreError(f"{self.path}: the store is closed")
+                if self._process != os.getpid():
+                    self._leave_to_parent()
                 # Threads that waited for one another get no further 5 s each: a delivery must be answered in time.
                 self._wait_at_most(BUSY_SECONDS - (time.monotonic() - begun))
                 yield self.db.conn
         finally:
-            self._lock.release()
+            lock.release()
 
     def _wait_at_most(self, seconds: float) -> None:
         patience = BUSY_SECONDS if seconds > BUSY_SECONDS - 0.05 else max(seconds, 0.0)
@@ -209,4 +233,5 @@ class Connection:
         with self._lock:
             if not self._closed:
                 self._closed = True
-                self.db.conn.close()
+                if self._process == os.getpid():
+                    self.db.conn.close()
