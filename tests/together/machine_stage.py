@@ -52,8 +52,8 @@ class Opened:
 class Stage(RuleBasedStateMachine):
     """The workspace and its past.
 
-    `ever` is every commit that there was, with its parents; `gone` are those that were garbage-collected; `kept` those
-    that a scan said to have stored.
+    `ever` is every commit that there was, with its parents, and `dates` says when it was committed, in seconds; `gone`
+    are those that were garbage-collected; `kept` those that a scan said to have stored.
     """
 
     def __init__(self) -> None:
@@ -72,6 +72,7 @@ class Stage(RuleBasedStateMachine):
         self.repositories: dict[str, GitRepository] = {}
         self.opened: list[Opened] = []
         self.ever: dict[str, tuple[str, ...]] = {}
+        self.dates: dict[str, int] = {}
         self.gone: set[str] = set()
         self.kept: set[str] = set()
 
@@ -93,9 +94,10 @@ class Stage(RuleBasedStateMachine):
     def remember(self) -> None:
         """Keep in mind what there is; called before anything is taken away, and before anybody looks."""
         for api in self.repositories.values():
-            for line in api.git("rev-list", "--all", "--parents").splitlines():
-                sha, *parents = line.split()
+            for line in api.git("rev-list", "--all", "--parents", "--timestamp").splitlines():
+                seconds, sha, *parents = line.split()
                 self.ever[sha] = tuple(parents)
+                self.dates[sha] = int(seconds)
 
     def ancestors(self, shas: Iterable[str]) -> set[str]:
         """Return these commits and all behind them, also those that are gone."""
