@@ -38,6 +38,7 @@ ROOMS = (
     "_session",
     "_requests",
     "_ingestor",
+    "_repairing",
     "_serving",
     "_checks",
     "_cli",

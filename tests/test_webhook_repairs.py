@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from releasecopilot_core import Announced, Batch, CommitStorage, DeliveryRecord, Scanned, Webhook, open_webhook
-from releasecopilot_core import _serving as serving
+from releasecopilot_core import Announced, Batch, Commit, CommitStorage, DeliveryRecord, Scanned, Webhook, open_webhook
+from releasecopilot_core import _repairing as repairing
 from releasecopilot_core.errors import SourceError
 from releasecopilot_core.testing import FakeDecoder, FakeSource
 from releasecopilot_core.testing.stores import a_batch, a_commit
@@ -60,7 +60,7 @@ def deliver(webhook: Webhook, branch: str = "main") -> None:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the waits three hundredfold."""
     for name in ("GATHER_SECONDS", "LOOK_SECONDS", "FIRST_WAIT", "LONGEST_WAIT"):
-        monkeypatch.setattr(serving, name, getattr(serving, name) / 300)
+        monkeypatch.setattr(repairing, name, getattr(repairing, name) / 300)
 
 
 def wait_until(true: Callable[[], object], seconds: float = 5.0) -> None:
@@ -162,6 +162,31 @@ def test_repair_that_left_something_is_tried_again_ever_more_seldom(
         deliver(webhook, "other")
         source.fault = None
         wait_until(lambda: not storage.stale_branches(REPOSITORY), 10)
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_another_worker_takes_during_a_repair_is_repaired_next(
+    make: Any, storage: CommitStorage, caplog: Any
+) -> None:
+    """It was not left: nobody complains, and nothing waits longer than usual."""
+
+    meanwhile = [{"main": Announced("pushed"), "other": Announced("pushed")}]
+
+    def settled_meanwhile(request: Any, memory: Any) -> Iterator[Batch]:
+        batches = list(settled(request, memory))
+        if meanwhile:
+            # The same branch once more, and another one, without this worker's knowledge.
+            storage.apply(a_batch(stale_branches=meanwhile.pop()))
+        owed = memory.owed_files(REPOSITORY, 10)
+        yield Batch(repository=REPOSITORY, commits=tuple(Commit(sha=sha, files=()) for sha in owed))
+        yield from batches
+
+    with make(FakeDecoder(can_repair=True, source=FakeSource(settled_meanwhile))) as webhook:
+        caplog.clear()
+        deliver(webhook)
+        wait_until(lambda: len(kinds(storage)) >= 2 and not storage.stale_branches(REPOSITORY))
+    assert {status for _, status in kinds(storage)} == {"complete"}
+    assert not [record for record in caplog.records if "tried again" in record.msg]
 
 
 @pytest.mark.usefixtures("quick")

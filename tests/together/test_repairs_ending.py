@@ -12,7 +12,7 @@ import pytest
 from releasecopilot_bitbucket import testing as bodies
 
 from releasecopilot_core import CommitStorage, Ingestor, open_webhook
-from releasecopilot_core import _serving as serving
+from releasecopilot_core import _repairing as repairing
 
 #: A service that takes longer for an answer than anybody would wait for a program to end.
 SLOW = 30.0
@@ -28,7 +28,7 @@ def wait_until(true: Callable[[], object], seconds: float = 10.0) -> None:
 @pytest.fixture
 def pushed(workspace: Any, monkeypatch: pytest.MonkeyPatch) -> str:
     """Return the head that was pushed to a repository that the store knows, and of which a body is delivered."""
-    monkeypatch.setattr(serving, "GATHER_SECONDS", 0.05)
+    monkeypatch.setattr(repairing, "GATHER_SECONDS", 0.05)
     api = workspace.add("api")
     api.commit("main", "base")
     workspace.scan()
