@@ -18,7 +18,6 @@ from releasecopilot_core import Ingestor, Settings
 
 _ENVIRONMENT = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
-NOW = datetime.now(UTC).replace(microsecond=0)
 
 
 class Told(NamedTuple):
@@ -39,6 +38,8 @@ class GitRepository:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._count = 0
+        # Of this repository: a long test run must not make what is hours old older than a window.
+        self._now = datetime.now(UTC)
         self.tips: defaultdict[str, list[str]] = defaultdict(list)
         if path.exists():
             self.note()
@@ -67,7 +68,7 @@ class GitRepository:
         if parents is None:
             head = self.head(branch)
             parents = [head] if head else []
-        stamp = f"{int((NOW - timedelta(hours=hours_ago)).timestamp())} +0000"
+        stamp = f"{int((self._now - timedelta(hours=hours_ago)).timestamp())} +0000"
         text = message.encode()
         head = f"commit refs/heads/{branch}\nmark :1\ncommitter {author} {stamp}\ndata {len(text)}\n"
         lines = [head.encode(), text, b"\n"]
@@ -92,7 +93,7 @@ class GitRepository:
         head = self.head(branch)
         for number, hours in enumerate(hours_ago):
             text = (message.format(number) if isinstance(message, str) else message[number]).encode()
-            stamp = f"{int((NOW - timedelta(hours=hours)).timestamp())} +0000"
+            stamp = f"{int((self._now - timedelta(hours=hours)).timestamp())} +0000"
             parts.append(
                 f"commit refs/heads/{branch}\ncommitter Ann <ann@acme.example> {stamp}\ndata {len(text)}\n".encode()
             )
@@ -115,7 +116,7 @@ class GitRepository:
         form = "%x01%an <%ae> %at +0000%x00%B%x00"
         options = ("--reverse", "--topo-order", "--no-merges", "--no-renames", "--raw", "--no-abbrev")
         own = self.git("log", *options, f"--format={form}", f"{onto}..refs/heads/{branch}", "--").split("\1")[1:]
-        stamp = f"{int((NOW - timedelta(hours=hours_ago)).timestamp())} +0000"
+        stamp = f"{int((self._now - timedelta(hours=hours_ago)).timestamp())} +0000"
         parts = [f"reset refs/heads/{branch}\nfrom {onto}\n\n".encode()]
         for commit in own:
             author, message, changes = commit.split("\0")
