@@ -141,6 +141,15 @@ def test_uuid_addresses(serve, three):
     assert api.json(f"/repositories/acme/{quote(value['uuid'])}/commits")["values"]
 
 
+def test_uuid_addresses_while_another_one_is_deleted(serve, three):
+    """A folder that is half gone is in nobody's way."""
+    api = serve()
+    uuids = {value["slug"]: value["uuid"] for value in api.values("/repositories/acme")}
+    shutil.rmtree(three["alpha"].path / "objects")
+    for slug, status in (("gamma", 200), ("alpha", 404)):
+        assert api.get(f"/repositories/acme/{quote(uuids[slug])}").status_code == status
+
+
 def test_uuid_can_be_set(api, repository):
     """A repository's settings may say which uuid it has, also while it is served."""
     uuid = "12345678-9abc-4def-8123-456789abcdef"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import threading
@@ -159,8 +160,9 @@ class Shelf:
         if seen is not None and seen.slug not in self._hidden and (seen.git.folder / "HEAD").is_file():
             return seen  # without a look at all the others
         for repository in self.all():
-            if name.lower() == repository.slug or (name.startswith("{") and name == repository.uuid):
-                return repository
+            with contextlib.suppress(OSError):  # one that is taken away while we look is none of ours
+                if name.lower() == repository.slug or (name.startswith("{") and name == repository.uuid):
+                    return repository
         return None
 
 
