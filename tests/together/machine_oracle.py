@@ -6,12 +6,11 @@ import hashlib
 import json
 import re
 from collections import defaultdict
-from collections.abc import Set
 from fnmatch import fnmatchcase
 from typing import Any
 
 from hypothesis import event
-from machine_stage import TITLES, Opened, Stage
+from machine_stage import TITLES, Opened, Stage, same, within
 from workspaces import GitRepository, Told
 
 STATES = ["OPEN", "MERGED", "DECLINED", "SUPERSEDED"]
@@ -170,22 +169,15 @@ class Oracle(Stage):
 
     def _hold_request(self, request: Opened, head: str) -> None:
         """What its source has and no head of its destination had is linked; what none of them ever showed is not."""
-        rows = self.workspace.rows(
-            "SELECT l.sha FROM commit_pull_requests l JOIN repositories r ON r.id = l.repository_id "
-            f"WHERE r.uuid = '{request.uuid}' AND l.pull_request = {request.number}"
-        )
-        linked = {sha for (sha,) in rows}
+        linked = self.linked_to(request)
         behind = [self.ancestors([sha]) for sha in request.destinations()]
         own = self.ancestors([head])
         # The service lists nothing at all while one of the two ends is gone.
         if not (own | set().union(*behind)) & self.gone:
             expected = own - set().union(*behind)
             within(expected, linked)
-            key = TITLES[request.titles[-1]]
-            keyed = self.workspace.rows(
-                f"SELECT sha FROM commit_story_keys WHERE story_key = '{key}' AND origin = 'pr_title'"
-            )
-            within(expected if key else set(), {sha for (sha,) in keyed})
+            if key := TITLES[request.titles[-1]]:
+                within(expected, self.named_by_titles(key))
         heads = request.sources()
         shown = self.ancestors(heads)
         if not self._is_skewed(shown | set().union(*behind)):
@@ -239,13 +231,3 @@ class Oracle(Stage):
         for path in (self.workspace.folder / "artifacts").glob("*.json"):
             json.loads(path.read_text(encoding="utf-8"))
         same(list((self.workspace.folder / "artifacts").glob(".*.part")), [])
-
-
-def same(found: Any, wanted: Any) -> None:
-    """Say what was found, and what should have been: these assertions are not rewritten in a long run."""
-    assert found == wanted, f"found {found!r}, and not {wanted!r}"
-
-
-def within(part: Set[Any], whole: Set[Any]) -> None:
-    """Say which ones are missing."""
-    assert part <= whole, f"missing are {set(part - whole)!r} of {len(part)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +110,25 @@ class Stage(RuleBasedStateMachine):
                 left += self.ever[sha]
         return found
 
+    # --- what is stored --------------------------------------------------------------------------------------
+
+    def linked_to(self, request: Opened) -> set[str]:
+        """Return the stored commits of a pull request."""
+        if not (self.workspace.folder / "commits.db").exists():
+            return set()
+        rows = self.workspace.rows(
+            "SELECT l.sha FROM commit_pull_requests l JOIN repositories r ON r.id = l.repository_id "
+            f"WHERE r.uuid = '{request.uuid}' AND l.pull_request = {request.number}"
+        )
+        return {sha for (sha,) in rows}
+
+    def named_by_titles(self, key: str | None) -> set[str]:
+        """Return the commits that have a key from a title."""
+        rows = self.workspace.rows(
+            f"SELECT sha FROM commit_story_keys WHERE story_key = '{key}' AND origin = 'pr_title'"
+        )
+        return {sha for (sha,) in rows}
+
     # --- the service -----------------------------------------------------------------------------------------
 
     def mend_all(self) -> None:
@@ -150,3 +169,13 @@ class Stage(RuleBasedStateMachine):
     def settings_file(self) -> Path:
         """Write the settings that processes read."""
         return self.workspace.settings_file(retry_seconds=1, sweep_hours=0, webhook_secret="${SANDBOX_SECRET}")
+
+
+def same(found: Any, wanted: Any) -> None:
+    """Say what was found, and what should have been: these assertions are not rewritten in a long run."""
+    assert found == wanted, f"found {found!r}, and not {wanted!r}"
+
+
+def within(part: Set[Any], whole: Set[Any]) -> None:
+    """Say which ones are missing."""
+    assert part <= whole, f"missing are {set(part - whole)!r} of {len(part)}"
