@@ -140,6 +140,8 @@ def test_other_hosts_are_left_alone(store: CommitStorage) -> None:
     assert store.lease("work", "there", 600)
     execute(store, "UPDATE leases SET host = 'elsewhere.example', pid = 999999999, process = NULL")
     assert not store.lease("work", "me", 60)
+    execute(store, "UPDATE leases SET expires_at = '2026-01-01T00:00:00Z'")
+    assert store.lease("work", "me", 60)
 
 
 def _can_unshare() -> bool:

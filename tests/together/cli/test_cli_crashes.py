@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import random
 import re
 import resource
 import signal
+import subprocess
+import sys
 import threading
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -52,14 +60,8 @@ def assert_equal_to_git(workspace: Any, api: Any) -> None:
     assert workspace.rows("SELECT DISTINCT files_status FROM commits WHERE files_status <> 'known'") == [("skipped",)]
 
 
-@settings(max_examples=6)
-@given(seed=st.integers(0, 2**32 - 1), answers=st.integers(1, 8) | st.integers(9, 45))
-def test_killed_scan_loses_nothing(make_workspace: Any, shell_for: Any, wait_for: Any, seed: int, answers: int) -> None:
-    """SIGKILL after any answer of the service, then a second run: all is there, and the dead run is told as such."""
-    workspace = make_workspace()
-    api = workspace.add("api")
-    grow(api, random.Random(seed))
-    shell = shell_for(workspace)
+def kill_after(workspace: Any, answers: int, start: Callable[[], Any], wait_for: Any) -> None:
+    """Start a scan, and kill its process when the service has given so many answers."""
     started, count = threading.Event(), iter(range(1, 10_000))
 
     def answered(_: Any) -> None:
@@ -68,10 +70,21 @@ def test_killed_scan_loses_nothing(make_workspace: Any, shell_for: Any, wait_for
             process.kill()
 
     workspace.sandbox.on_request(answered)
-    process = shell.start("ingest", "bitbucket-scan", "--hours", str(HOURS))
+    process = start()
     started.set()
     assert wait_for(process).code == -signal.SIGKILL
     workspace.sandbox.on_request(None)
+
+
+@settings(max_examples=6)
+@given(seed=st.integers(0, 2**32 - 1), answers=st.integers(1, 8) | st.integers(9, 45))
+def test_killed_scan_loses_nothing(make_workspace: Any, shell_for: Any, wait_for: Any, seed: int, answers: int) -> None:
+    """SIGKILL after any answer of the service, then a second run: all is there, and the dead run is told as such."""
+    workspace = make_workspace()
+    api = workspace.add("api")
+    grow(api, random.Random(seed))
+    shell = shell_for(workspace)
+    kill_after(workspace, answers, lambda: shell.start("ingest", "bitbucket-scan", "--hours", str(HOURS)), wait_for)
     (run_id,) = [run_id for (run_id,) in workspace.rows("SELECT run_id FROM runs WHERE status = 'running'")]
     # As it lies there when a process dies while it writes the artifact.
     partial = shell.folder / "artifacts" / f".{run_id}.json.part"
@@ -83,6 +96,32 @@ def test_killed_scan_loses_nothing(make_workspace: Any, shell_for: Any, wait_for
     assert workspace.rows("SELECT status FROM runs ORDER BY rowid") == [("abandoned",), ("complete",)]
     assert not partial.exists()
     assert [document["status"] for document in shell.documents()] == ["complete"]
+
+
+@pytest.mark.parametrize("answers", [4, 130], ids=["in the listing", "in the file lists"])
+def test_resumed_scan_costs_less_than_a_new_one(shell: Any, workspace: Any, wait_for: Any, answers: int) -> None:
+    """What was stored before SIGKILL is not asked for again, neither pages nor file lists."""
+    workspace.add("api").history("main", [HOURS / 2 - number / 10 for number in range(250)])
+    scan = ("--hours", str(HOURS), "--files", "api")
+    kill_after(workspace, answers, lambda: shell.start("ingest", "bitbucket-scan", *scan), wait_for)
+    stored = len(workspace.stored())
+    ((known,),) = workspace.rows("SELECT count(*) FROM commits WHERE files_status = 'known'")
+    # The answer that kills is on its way: its page may be stored as well, or not.
+    assert (stored in (100, 200), known) == (True, 0) if answers < 10 else (stored == 250 and known >= 50)
+    resumed = asked_by(workspace, lambda: shell.scan(*scan))
+    new = asked_by(workspace, lambda: shell.scan(*scan, "--database", "new.db"))
+    assert (new["commits"], new["diffstat"]) == (3, 250)
+    assert resumed["diffstat"] == 250 - known
+    assert resumed["commits"] == (0 if stored == 250 else 3 - stored // 100)
+    assert resumed.total() == new.total() - known - (new["commits"] - resumed["commits"])
+    assert workspace.rows("SELECT count(*) FROM commits WHERE files_status = 'known'") == [(250,)]
+
+
+def asked_by(workspace: Any, scan: Callable[[], Any]) -> Counter[str]:
+    """Return how many requests of each kind a complete scan takes."""
+    workspace.sandbox.clear_requests()
+    assert scan().code == 0
+    return Counter(served.kind for served in workspace.sandbox.requests)
 
 
 def test_two_scans_at_once(shell: Any, workspace: Any, wait_for: Any) -> None:
@@ -116,3 +155,45 @@ def test_database_that_cannot_grow_is_one_line(workspace: Any, shell: Any, wait_
     assert workspace.stored() < set(api.reachable("main"))
     assert shell.rc(*scan).code == 0
     assert workspace.stored() == set(api.reachable("main"))
+
+
+def without_root_rights() -> None:
+    """Have this process obey the rights of files, whoever runs it; called in a child before it becomes `rc` (Linux)."""
+    with contextlib.suppress(AttributeError, OSError):
+        for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH: not after the next exec
+            ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
+
+
+def may_write(path: Path) -> bool:
+    """Return whether a child without root's rights may write to a file."""
+    question = [sys.executable, "-c", "import os, sys; sys.exit(not os.access(sys.argv[1], os.W_OK))", str(path)]
+    return subprocess.run(question, check=False, preexec_fn=without_root_rights).returncode == 0
+
+
+@pytest.mark.parametrize("folder_mode", [0o755, 0o555], ids=["file", "file and folder"])
+def test_database_that_may_only_be_read_is_one_line(
+    workspace: Any, shell: Any, wait_for: Any, folder_mode: int
+) -> None:
+    """The scan fails before it asks for anything, in one line with the remedy, and nothing in the database changes."""
+    api = workspace.add("api")
+    api.commit("main", "RC-1")
+    scan = ["ingest", "bitbucket-scan", "--quiet", "--database", "kept/commits.db"]
+    assert shell.rc(*scan).code == 0
+    api.commit("main", "RC-2")
+    database = shell.folder / "kept" / "commits.db"
+    before = database.read_bytes()
+    try:
+        database.chmod(0o444)
+        database.parent.chmod(folder_mode)
+        if may_write(database):
+            pytest.skip("whoever runs this may write to any file")
+        workspace.sandbox.clear_requests()
+        done = wait_for(shell.start(*scan, preexec_fn=without_root_rights))
+    finally:
+        database.parent.chmod(0o755)
+        database.chmod(0o644)
+    remedies = "make the file and its folder writable|check that the path is a file in a folder that can be written"
+    assert done.code == 1
+    assert re.fullmatch(rf"rc: kept/commits\.db: [^\n]+; ({remedies})\n", done.err), done.err
+    assert (workspace.sandbox.requests, database.read_bytes()) == ([], before)
+    assert shell.rc(*scan).code == 0
