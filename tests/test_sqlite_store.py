@@ -263,14 +263,17 @@ def test_busy_database_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_version_counts_the_migrations(tmp_path: Path) -> None:
-    """`user_version` and `application_id` mark the file; the version is the number of migrations."""
+    """`user_version` and `application_id` mark the file; the version is the number of migrations, in the docs as well."""
     CommitStorage(tmp_path / "t.db").close()
     db = sqlite3.connect(tmp_path / "t.db")
     assert len(list(migrations.pending(_database(db)))) == 0
     assert len(list(migrations.applied(_database(db)))) == VERSION
     assert db.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
     assert db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+    assert db.execute("PRAGMA user_version").fetchone()[0] == VERSION
     db.close()
+    text = (Path(__file__).parent.parent / "docs" / "database.md").read_text(encoding="utf-8")
+    assert f"`PRAGMA user_version` is the schema version: {VERSION}," in text
 
 
 def _database(db: sqlite3.Connection) -> Any:
