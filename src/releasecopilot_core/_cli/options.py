@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import click
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 config_option = click.option(
     "--config", metavar="PATH", type=click.Path(), help="Settings file.  [default: config/settings.yaml]"

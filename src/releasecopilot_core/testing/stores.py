@@ -242,8 +242,6 @@ class StoreContract:
         assert store.refresh(REPOSITORY, ["main"], window, run_id=a_run().run_id) == 2
         assert {entry["hash"] for entry in store.sighted(a_run().run_id)} == {_A, _C}
 
-    # --- story keys --------------------------------------------------------------------------------------
-
     # --- announcements -----------------------------------------------------------------------------------
 
     def test_announced_branch_is_stale_until_it_is_settled(self, store: Store) -> None:
@@ -359,6 +357,8 @@ class StoreContract:
         assert (old.body, new.body) == (None, b"{}")
         assert store.deliver(a_delivery("3", request_id="r-1"), []) == ("1", True)
 
+    # --- leases ------------------------------------------------------------------------------------------
+
     def test_lease_has_one_holder(self, store: Store) -> None:
         """Who holds it may prolong it; others get it when it is given back or has expired."""
         assert store.lease("work", "a", 60)
@@ -369,6 +369,8 @@ class StoreContract:
         store.release("work", "a")
         assert store.lease("work", "b", -1)
         assert store.lease("work", "a", 60)
+
+    # --- story keys --------------------------------------------------------------------------------------
 
     def test_keys_can_be_replaced(self, store: Store) -> None:
         """`rekey` removes keys too, in one transaction, and records by which rules."""
