@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,7 +84,7 @@ def test_success_and_failure_show_no_secret(shell: Any, workspace: Any) -> None:
     assert shell("doctor", token=WRONG) == 1
 
 
-def test_traceback_shows_no_secret(shell: Any, workspace: Any, tmp_path: Path) -> None:
+def test_traceback_shows_no_secret(shell: Any, workspace: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bug in a source's depths keeps its traceback in the log, and that holds no secret."""
     workspace.add("api").commit("main", "x")
     broken = tmp_path / "sitecustomize.py"
@@ -92,27 +93,47 @@ def test_traceback_shows_no_secret(shell: Any, workspace: Any, tmp_path: Path) -
         "def broken(payload):\n    raise ZeroDivisionError('a bug')\n"
         "history.commit_of = broken\n"
     )
-    os.environ["PYTHONPATH"] = str(tmp_path)
-    try:
-        assert shell("ingest", "bitbucket-scan") == 1
-    finally:
-        del os.environ["PYTHONPATH"]
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert shell("ingest", "bitbucket-scan") == 1
     log = "".join(path.read_text() for path in (workspace.folder / "logs").glob("*.log"))
     assert "ZeroDivisionError" in log
 
 
-def test_process_that_is_killed_shows_no_secret(shell: Any, workspace: Any) -> None:
-    """Neither its arguments, nor what it leaves behind, nor the environment of the git that it starts."""
+@pytest.mark.parametrize(("files", "kind"), [("api", "diffstat"), ("git", "git")])
+def test_process_that_is_killed_shows_no_secret(shell: Any, workspace: Any, files: str, kind: str) -> None:
+    """Neither its arguments and those of the git that it runs, nor what it says, nor what it leaves behind."""
     workspace.add("api").history("main", [1.0] * 20)
-    workspace.sandbox.set_fault("slow", "0.2")
     environment = {**os.environ, "SANDBOX_TOKEN": TOKEN, "HOOK_SECRET": SECRET}
-    command = [RC, "ingest", "bitbucket-scan", "--config", str(workspace.folder / "settings.yaml")]
+    command = [RC, "ingest", "bitbucket-scan", "--config", str(workspace.folder / "settings.yaml"), "--files", files]
+    started, killed = threading.Event(), threading.Event()
+    arguments: list[bytes] = []
+
+    def answered(served: Any) -> None:
+        if served.kind == kind and not killed.is_set():
+            started.wait()
+            killed.set()
+            arguments.extend(arguments_of(process.pid))
+            process.kill()
+
+    workspace.sandbox.on_request(answered)
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        time.sleep(1.5)
-        arguments = Path(f"/proc/{process.pid}/cmdline").read_bytes() if Path("/proc").is_dir() else b""
-        process.send_signal(signal.SIGKILL)
-        outputs = process.communicate()
-    assert leaks(workspace.folder, arguments, *outputs) == []
+        started.set()
+        outputs = process.communicate(timeout=60)
+    workspace.sandbox.on_request(None)
+    assert process.returncode == -signal.SIGKILL
+    assert any(b"bitbucket-scan" in line for line in arguments)
+    assert any(b"fetch" in line for line in arguments) or files != "git"
+    assert leaks(workspace.folder, *arguments, *outputs) == []
+
+
+def arguments_of(pid: int) -> list[bytes]:
+    """Return the command lines of a process and of all that it has started, as everybody on the machine sees them."""
+    listed = subprocess.run(["ps", "-A", "-ww", "-o", "pid=,ppid=,args="], check=True, capture_output=True).stdout
+    rows = [line.split(None, 2) for line in listed.splitlines()]
+    family = {b"%d" % pid}
+    while more := {row[0] for row in rows if row[1] in family} - family:
+        family |= more
+    return [row[2] for row in rows if row[0] in family and len(row) == 3]
 
 
 @pytest.fixture
