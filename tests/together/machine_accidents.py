@@ -110,10 +110,14 @@ class Killers(Stage):
         event(f"{kind} killed at a statement: {ended == -signal.SIGKILL}")
 
     def _push_a_lot(self, data: st.DataObject) -> None:
-        """Push commits for several pages of a walk, back-dated or not."""
+        """Push commits for several pages of a walk, back-dated or not, on one line or on two that meet at the tip."""
         api = self.any(data)
         branch = data.draw(st.sampled_from(sorted(api.branches()) or ["main"]))
         api.history(branch, [data.draw(ages)] * data.draw(st.integers(0, 16)) or [1.0], message="RC-2 work {}")
+        other = data.draw(st.sampled_from(BRANCHES))
+        if other != branch:
+            api.history(other, [data.draw(ages)] * data.draw(st.integers(1, 8)), message="RC-2 beside {}")
+            api.commit(branch, "meet", parents=[head for name in (branch, other) if (head := api.head(name))])
         self.remember()
 
     # --- a process that serves -------------------------------------------------------------------------------
