@@ -391,7 +391,7 @@ def test_json_that_is_no_object_is_a_bad_answer(body: Any, api: Api, server: Any
     server.then(json.dumps(body))
     error = fault(lambda: api.get("x"))
     assert (error.kind, len(server.asked)) == ("bad-answer", 1)
-    assert f"x: expected a JSON object, not {type(body).__name__}" == str(error)
+    assert str(error).startswith(f"x: expected a JSON object, not {type(body).__name__}; check bitbucket.api_url")
 
 
 JSON = st.recursive(

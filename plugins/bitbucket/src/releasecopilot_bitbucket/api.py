@@ -29,6 +29,9 @@ _CONNECT_TRIES = 3
 #: "Retry-After: 0" and dates gone by would otherwise have us ask as fast as we can.
 _SHORTEST_WAIT = 0.25
 
+#: What to do about answers that Bitbucket does not give.
+ASTRAY = "check bitbucket.api_url, and whether a proxy answers in its place"
+
 Parameters = Sequence[tuple[str, str]]
 
 
@@ -100,12 +103,14 @@ class Api:
             values = answer.get("values")
             following = answer.get("next")
             if not isinstance(values, list):
-                raise SourceError(f"{self._shown(path)}: the answer has no list of values", kind="bad-answer")
+                raise SourceError(f"{self._shown(path)}: the answer has no list of values; {ASTRAY}", kind="bad-answer")
             yield values, not following
             if not following:
                 return
             if not isinstance(following, str) or following in seen:
-                raise SourceError(f"{self._shown(path)}: the list of pages goes in a circle", kind="bad-answer")
+                raise SourceError(
+                    f"{self._shown(path)}: the list of pages goes in a circle; {ASTRAY}", kind="bad-answer"
+                )
             seen.add(following)
             answer = self.get(following)
 
@@ -121,7 +126,7 @@ class Api:
         # As httpx would send it, so without `..`: whoever can forge an answer must not get our credential sent elsewhere.
         if not str(url).startswith(f"{self._base}/"):
             raise SourceError(
-                f"an answer points outside {self._base} (to {url.host!r}); not followed", kind="bad-answer"
+                f"an answer points outside {self._base} (to {url.host!r}); not followed; {ASTRAY}", kind="bad-answer"
             )
         return str(url)
 
@@ -200,7 +205,7 @@ class Api:
             url, parameters = self._address(str(response.url.join(response.headers.get("Location", "")))), ()
             if response.status_code == 303:
                 method, content = "GET", None
-        raise SourceError(f"{self._shown(url)}: redirected in a circle", kind="bad-answer")
+        raise SourceError(f"{self._shown(url)}: redirected in a circle; {ASTRAY}", kind="bad-answer")
 
     def _shown(self, address: str) -> str:
         """Return an address for a message: below the base, without its query, which may be long, and as people write it."""
@@ -251,7 +256,7 @@ def _json_object(response: httpx.Response, where: str) -> Mapping[str, Any]:
         fault = SourceError(f"{where}: the answer is cut off or not JSON; try again later", kind="bad-answer")
         raise Again(fault) from error
     if not isinstance(answer, dict):
-        raise SourceError(f"{where}: expected a JSON object, not {type(answer).__name__}", kind="bad-answer")
+        raise SourceError(f"{where}: expected a JSON object, not {type(answer).__name__}; {ASTRAY}", kind="bad-answer")
     return answer
 
 

@@ -15,7 +15,7 @@ from releasecopilot_core import Finding, Settings
 from releasecopilot_core.errors import SettingsError, SourceError
 
 from .answers import Unobtainable
-from .api import Api, segment
+from .api import ASTRAY, Api, segment
 from .payloads import commit_of, file_of, repository_of
 from .selecting import SOURCE
 from .settings import BitbucketSettings, bitbucket_settings, with_known_secrets
@@ -93,7 +93,7 @@ def _remedy(error: SourceError) -> str:
     if error.kind == "expired":
         return "; a scan goes on from the same place: try again, and if it stays so look for a proxy that answers in between"
     if error.kind == "bad-answer":
-        return "" if "try again" in text else "; check bitbucket.api_url, and whether a proxy answers in its place"
+        return "" if "try again" in text or ASTRAY in text else f"; {ASTRAY}"
     return ""
 
 
