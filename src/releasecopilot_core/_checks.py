@@ -23,6 +23,9 @@ Check = Callable[[], Iterable[Finding | str]]
 #: Older ones lack what plugins ask of git (GIT_CONFIG_GLOBAL, credentials by environment).
 OLDEST_GIT = (2, 32)
 
+#: Less than this where artifacts go, in bytes, is worth a warning.
+ROOM = 500e6
+
 
 def findings(ingestor: Ingestor, source: str) -> Iterator[tuple[str, Finding]]:
     """Yield (name of the check, what it found), the core's own checks first, as soon as each is done.
@@ -117,7 +120,7 @@ def _artifacts(ingestor: Ingestor, source: str) -> Iterator[Finding]:
         return
     free = shutil.disk_usage(nearest).free
     text = f"{os.fspath(folder)} can be written to; {free / 1e9:,.1f} GB are free"
-    yield Finding("ok" if free > 500e6 else "warning", text)
+    yield Finding("ok", text) if free > ROOM else Finding("warning", f"{text}: make room before the next scan")
 
 
 def verdict(found: Iterable[Finding]) -> str:

@@ -321,7 +321,7 @@ class Ingestor:
     def rekey(self, source: str, *, apply: bool = True) -> list[tuple[str, frozenset[StoryKey], frozenset[StoryKey]]]:
         """Derive all story keys anew from what is stored; returns (sha, keys before, keys now) of those that change.
 
-        With `apply=False` nothing is written. Raises `PluginError` when an extractor fails: keys would be lost.
+        With `apply=False` nothing is written. Raises `PluginError` when any plugin fails: its keys would be lost.
         """
         self.check()
         store = self.store(source)
@@ -330,8 +330,8 @@ class Ingestor:
             now = self._keys.keys_of(commit)
             if now != before:
                 changes.append((commit.sha, before, now))
-        for problem in self._host.problems():
-            raise PluginError("story keys", problem.message)
+        for error in self._host.faults():
+            raise error
         if apply:
             moment = utc_now()
             run = Run(

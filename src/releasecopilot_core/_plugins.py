@@ -234,19 +234,19 @@ class Host:
 
     def problems(self) -> list[Problem]:
         """Return what went wrong with plugins so far, each with the plugin's name and a remedy."""
-        found = []
+        return [Problem(kind="plugin", message=str(error)) for error in self.faults()]
+
+    def faults(self) -> Iterator[PluginError]:
+        """Yield what went wrong with plugins so far, as errors that may be raised."""
         for info in self.infos():
             if info.error is not None:
-                remedy = f"fix it, or set {DISABLED_VARIABLE}={info.name}"
                 what = f"failed to load ({info.error})" if info.status == "failed" else info.error
-                message = f"plugin {info.name!r}: {what}; {remedy}"
-                found.append(Problem(kind="plugin", message=message))
+                yield PluginError(info.name, f"{what}; fix it, or set {DISABLED_VARIABLE}={info.name}")
         for (plugin, hook), (count, text) in sorted(self._faults.items()):
             times = f" {count} times" if count > 1 else ""
             remedy = "fix it and run `rc rekey`" if hook == "rc_story_keys" else "fix it"
             remedy += f", or set {DISABLED_VARIABLE}={plugin}"
-            found.append(Problem(kind="plugin", message=f"plugin {plugin!r}: {hook} failed{times} ({text}); {remedy}"))
-        return found
+            yield PluginError(plugin, f"{hook} failed{times} ({text}); {remedy}")
 
     def _failed_note(self) -> str:
         failed = [info.name for info in self.infos() if info.status != "loaded"]

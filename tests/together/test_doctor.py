@@ -312,6 +312,17 @@ def test_little_room_is_told(database: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert (finding.status, "make room before the next scan" in finding.text) == ("warning", True)
 
 
+def test_little_room_for_artifacts_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They may be on another disk than the database."""
+    from releasecopilot_core import Ingestor, Settings, _checks
+
+    with Ingestor(Settings({"artifacts": str(tmp_path)})) as ingestor:
+        assert [finding.status for finding in _checks._artifacts(ingestor, "bitbucket")] == ["ok"]
+        monkeypatch.setattr(_checks, "ROOM", 1e15)
+        (finding,) = _checks._artifacts(ingestor, "bitbucket")
+    assert (finding.status, "make room before the next scan" in finding.text) == ("warning", True)
+
+
 def test_webhooks_are_looked_for(doctor: Any, workspace: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those of the workspace count; one that is wanted and missing, or has no secret, is a warning."""
     monkeypatch.setenv("HOOK_SECRET", "s3cret-webhook")

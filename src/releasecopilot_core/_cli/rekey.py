@@ -40,8 +40,8 @@ def rekey(
         if changes and not yes:
             _ask()
         ingestor.rekey(source)
-        if not as_json:
-            click.echo("Keys are up to date." if not changes else "Written.")
+        if changes and not as_json:
+            click.echo("Written.")
 
 
 def _difference(sha: str, before: Any, now: Any) -> dict[str, Any]:
@@ -56,6 +56,7 @@ def _print(changes: list[dict[str, Any]], *, as_json: bool) -> None:
         click.echo(json.dumps(changes, indent=2))
         return
     if not changes:
+        click.echo("Keys are up to date.")
         return
     rows = [(change["hash"][:12], change["added"], change["removed"]) for change in changes[:SHOWN]]
     click.echo(table(rows, ("COMMIT", "ADDED", "REMOVED")))

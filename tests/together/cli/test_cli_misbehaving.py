@@ -331,3 +331,16 @@ def test_extractor_makes_the_run_partial(rc: Any, wrong: str, message: str) -> N
     )
     assert (done.code, bool(re.search(told, done.err, re.MULTILINE))) == (3, True), done.err
     assert [status for status, _ in recorded(rc)] == ["partial"]
+
+
+def test_rekey_keeps_keys_while_a_plugin_fails(rc: Any) -> None:
+    """What an extractor that is broken just now had found would be lost: one line names it, and no key goes."""
+    assert rc("", *SCAN).code == 0
+    for more in ("--dry-run", "--yes"):
+        done = rc("extractor raises", "rekey", "--database", "commits.db", "--source", "odd", more)
+        message = (
+            rf"{WHOSE}rc_story_keys failed .*\(RuntimeError: lost the key\); fix it and run `rc rekey`, or set RC_.*"
+        )
+        assert (done.code, bool(re.fullmatch(message, done.problem))) == (1, True), done.problem
+    told = json.loads(rc("", "stories", "--database", "commits.db", "--json").out)
+    assert [story["story_key"] for story in told] == ["RC-1"]

@@ -35,6 +35,19 @@ def test_result_goes_to_stdout_and_progress_to_stderr(shell: Any, workspace: Any
     ]
 
 
+def test_commits_dated_before_the_window_are_told_apart(shell: Any, workspace: Any) -> None:
+    """The first line counts them, and in the artifact they are `new` and not `in_window`."""
+    api = workspace.add("api")
+    base = api.commit("main", "RC-1", hours_ago=1)
+    shell.scan()
+    late = api.commit("feature/late", "RC-2", hours_ago=500, parents=[base])
+    now = api.commit("feature/late", "RC-3", hours_ago=0.1)
+    done = shell.scan("--branches", "main", "feature/*")
+    assert re.search(r" 2 new \(1 dated before the window\), 1 seen again in ", done.out)
+    flags = {entry["hash"]: (entry["new"], entry["in_window"]) for entry in shell.documents()[-1]["payload"]}
+    assert flags == {base: (False, True), late: (True, False), now: (True, True)}
+
+
 def test_terminal_gets_a_bar(shell: Any, workspace: Any) -> None:
     """On a terminal progress is a bar that is drawn anew, and stdout is the same as ever."""
     for slug in ("api", "web"):

@@ -42,7 +42,8 @@ def test_changed_rules_are_announced_and_mended(changed: Any, workspace: Any) ->
     assert done.out.endswith("Written.\n")
     assert keys(workspace) == {"RC-1"}
     assert changed.rc("stories").err == ""
-    assert changed.rc("rekey", "--yes").out == "Keys are up to date.\n"
+    for flag in ("--yes", "--dry-run"):
+        assert changed.rc("rekey", flag).out == "Keys are up to date.\n"
 
 
 def test_dry_run_shows_and_writes_nothing(changed: Any, workspace: Any) -> None:

@@ -145,6 +145,7 @@ class CommitStorage:
 
     def owed_files(self, repository: Repository, limit: int, after: str = "") -> Sequence[str]:
         """Return up to `limit` shas greater than `after` whose file lists are to be fetched, in order."""
+        # In the words of the index, which has none of the known ones: SQLite uses it only then.
         sql = (
             "SELECT sha FROM commits WHERE files_status <> 'known' AND files_status = 'owed' AND sha > :after "
             f"AND {reading.LINKED} ORDER BY sha LIMIT :limit"
