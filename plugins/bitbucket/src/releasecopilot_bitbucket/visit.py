@@ -30,6 +30,9 @@ FILES_A_BATCH = 50
 #: After these the next request would end the same way; after others the next branch may well be fine.
 _STOPPING = frozenset({"rate-limited", "budget", "unreachable", "stopped", "forbidden", "gone"})
 
+#: Kinds of problems that say that what was asked for is not there any more.
+_GONE = frozenset({"vanished", "not-found"})
+
 
 @attrs.define
 class Visit:
@@ -191,7 +194,10 @@ class Visit:
             self._note(error, f"branch {branch!r}: {error}")
 
     def _last_seen(self, branch: str, mark: Stale, tips: Mapping[str, str]) -> Iterator[Batch]:
-        """Fetch what was pushed to a branch that is gone by now, as far as the service still has it."""
+        """Fetch what was pushed to a branch that is gone by now, as far as the service still has it.
+
+        Only commits that the service says are gone are given up; after any other fault the branch stays announced.
+        """
         problems: list[Problem] = []
         if mark.target is not None:
             kept, self._problems = self._problems, []
@@ -199,6 +205,9 @@ class Visit:
                 yield from self._walk(branch, {**tips, branch: mark.target}, announced=True)
             finally:
                 lost, self._problems = self._problems, kept
+            if faults := [problem for problem in lost if problem.kind not in _GONE]:
+                self._problems += [problem for problem in faults if problem not in self._problems]
+                return
             if lost:
                 message = f"branch {branch!r} was deleted before all that was pushed to it could be fetched"
                 problems.append(Problem(kind="note", message=message, repository=self.repository.full_name))
