@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from releasecopilot_git.clones import Clones, ClonesError, lacks_contents
 from releasecopilot_git.history import GitHistory
 from releasecopilot_git.remote import Remote, RemoteError
@@ -155,10 +156,13 @@ def test_half_a_clone_is_no_clone(cache: Clones, remote: Remote, server: Reposit
         name = git.directory.stem
     Clones(cache.folder, limit_mb=0).prune()
     (cache.folder / f"{name}.123.half" / "objects").mkdir(parents=True)
-    other = cache.folder / "another.123.half"
+    other = cache.folder / "a.nother.123.half"
     other.mkdir()
-    assert listed(cache, remote) == (server.branches(), 5)
-    assert [path.name for path in cache.folder.glob("*.half")] == [other.name]
+    with FileLock(cache.folder / "a.nother.lock"):  # whoever makes it is still at work
+        assert listed(cache, remote) == (server.branches(), 5)
+        assert [path.name for path in cache.folder.glob("*.half")] == [other.name]
+    cache.prune()
+    assert list(cache.folder.glob("*.half")) == []
 
 
 def test_server_out_of_reach_leaves_the_clone(cache: Clones, remote: Remote, server: Repository) -> None:

@@ -148,7 +148,14 @@ class Clones:
     # --- pruning ---------------------------------------------------------------------------------------------
 
     def prune(self) -> None:
-        """Remove clones that nobody has used for long, and the longest unused ones until the rest is small enough."""
+        """Remove clones that nobody has used for long, and the longest unused ones until the rest is small enough.
+
+        Halves that killed processes left, also of repositories that nobody scans any more, go as well.
+        """
+        for half in self.folder.glob("*.half"):
+            clone = half.with_name(half.name.rsplit(".", 2)[0] + ".git")
+            with contextlib.suppress(ClonesError), self._locked(clone, 0):
+                shutil.rmtree(half, ignore_errors=True)
         kept = 0.0
         for clone, size in sorted(self.sizes().items(), key=lambda pair: _used(pair[0]), reverse=True):
             if kept + size > self.limit_mb * _MEGABYTE or time.time() - _used(clone) > self.days * 86_400:
