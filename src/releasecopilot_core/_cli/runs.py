@@ -46,10 +46,11 @@ def show_run(run_id: str, source: str | None, config: str | None, database: str 
     """Show everything that is kept of one run, as JSON."""
     from releasecopilot_core.errors import UnknownNameError
 
-    for run in _runs(source, config, database, 1_000_000):
-        if run["run_id"] == run_id:
-            click.echo(json.dumps(run, indent=2, ensure_ascii=False))
-            return
+    for limit in (20, 1_000, 1_000_000):  # mostly it is one of the latest, and reports of many repositories are long
+        for run in _runs(source, config, database, limit):
+            if run["run_id"] == run_id:
+                click.echo(json.dumps(run, indent=2, ensure_ascii=False))
+                return
     raise UnknownNameError(f"no run {run_id!r} in this database; see `rc runs list`")
 
 
