@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import threading
 from datetime import datetime, timedelta
 from urllib.parse import quote
 
@@ -298,3 +299,27 @@ def test_repository_that_is_missing(api):
 
     assert answer.status_code == 404
     assert "may not have access" in answer.json()["error"]["message"]
+
+
+def test_answers_while_two_change_names(serve, new_repository):
+    """Who asks by uuid gets what belongs to it or is refused, and never what another repository has."""
+    repositories = [new_repository(name) for name in ("one", "other")]
+    for repository in repositories:
+        repository.commit("Begin\n", branch=f"of-{repository.path.stem}")
+    one, other = (repository.path for repository in repositories)
+    api = serve()
+    uuids = {value["slug"]: value["uuid"] for value in api.values("/repositories/acme")}
+
+    def swap():
+        for old, new in ((one, one.with_name("aside")), (other, one), (one.with_name("aside"), other)):
+            old.rename(new)
+
+    for number in range(100):
+        # Once while a question is answered, sooner or later.
+        swapping = threading.Timer(number % 10 / 1000, swap)
+        swapping.start()
+        for slug, uuid in uuids.items():
+            answer = api.get(f"/repositories/acme/{quote(uuid)}/refs/branches")
+            if answer.status_code == 200:
+                assert {value["name"] for value in answer.json()["values"]} <= {f"of-{slug}"}
+        swapping.join()

@@ -39,6 +39,16 @@ class _Target:
     slug: str | None = None
     #: Headers that the answer gets, whatever it is.
     headers: dict[str, str] = attrs.field(factory=dict)
+    found: Repository | None = None
+    uuid: str | None = None
+
+    @property
+    def has_moved(self) -> bool:
+        """Say whether the folder is another repository's by now, or nobody's."""
+        try:
+            return self.found is not None and self.found.uuid != self.uuid
+        except OSError:
+            return True
 
 
 @attrs.define
@@ -72,6 +82,11 @@ class Application:
         except GitError as gone:
             # Between two questions somebody collected garbage, or took the folder away.
             answer = error(404, "Commit not found", detail=str(gone)).answer
+        except FileNotFoundError:
+            answer = broken(503).answer
+        if asked is None and request.method == "GET" and target.has_moved:
+            # What was read may be another repository's, which has its name by now.
+            answer = broken(503).answer
         answer.headers = {**target.headers, **answer.headers}
         response, delivery = self._response(answer, target)
         environ[wire.DELIVERY] = delivery
@@ -125,6 +140,8 @@ class Application:
     def _found(self, target: _Target, slug: str | None) -> Repository | None:
         found = self.shelf.find(slug) if slug is not None else None
         target.slug = found.slug if found else slug
+        if found is not None:
+            target.found, target.uuid = found, slug if slug and slug.startswith("{") else found.uuid
         return found
 
     def _with_scopes(self, caller: Caller, target: _Target) -> Caller:

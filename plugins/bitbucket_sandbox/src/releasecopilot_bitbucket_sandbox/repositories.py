@@ -52,10 +52,12 @@ class Repository:
             _changed(folder / "description"),
             _changed(folder / "config"),
         )
-        if self._uuid is None or self._uuid[0] != state:
+        known = self._uuid
+        if known is None or known[0] != state:
             text = self._configured() or str(uuid.uuid5(uuid.NAMESPACE_OID, ":".join(map(str, state[:4]))))
-            self._uuid = (state, f"{{{text}}}")
-        return self._uuid[1]
+            # Read once: another thread may see the next folder here by now.
+            self._uuid = known = (state, f"{{{text}}}")
+        return known[1]
 
     def _configured(self) -> str | None:
         if b"sandbox" not in _read(self.git.folder / "config").lower():

@@ -147,11 +147,12 @@ class Watch:
 
     def _compare(self, repository: Repository, actor: str | None) -> None:
         with self._lock, contextlib.suppress(GitError, OSError):
+            uuid = repository.uuid
             self._baseline(repository)
-            before = self._known.get(repository.uuid)
-            if before is None:
-                return
-            after = self._known[repository.uuid] = _refs(repository)
+            before, after = self._known.get(uuid), _refs(repository)
+            if before is None or repository.uuid != uuid:
+                return  # nobody listens, or it changed names with another one while we looked
+            self._known[uuid] = after
             changes = [
                 Change(before.get(key), after.get(key))
                 for key in sorted(before.keys() | after.keys())
