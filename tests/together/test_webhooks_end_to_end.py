@@ -168,17 +168,18 @@ def test_branch_whose_commits_are_gone_too_is_told(hooked: Any, api: Any) -> Non
     assert len(hooked.stored() & set(shas)) == 5
 
 
-def test_branch_that_is_gone_is_asked_for_again_after_a_fault(hooked: Any, api: Any) -> None:
-    """An answer that was garbled is no proof that its commits are gone: it stays announced, and the run is partial."""
+@pytest.mark.parametrize(("fault", "kind"), [("bad-json", "bad-answer"), ("missing", "not-found")])
+def test_branch_that_is_gone_is_asked_for_again_after_a_fault(hooked: Any, api: Any, fault: str, kind: str) -> None:
+    """A garbled answer, or lost access, is no proof that its commits are gone: it stays announced, the run is partial."""
     api.set("feature/RC-9", api.head("main"))
     shas = api.history("feature/RC-9", [1.0] * 8, message="work {}")
     delivered(hooked)
     api.delete("feature/RC-9")
     delivered(hooked)
-    hooked.sandbox.set_fault("bad-json@commits", "1000")
+    hooked.sandbox.set_fault(f"{fault}@commits", "1000" if fault == "bad-json" else "1")
     with Ingestor(hooked.settings(retry_seconds=0.3)) as ingestor:
         run = ingestor.repair("bitbucket")
-    assert (run.status, [problem.kind for problem in run.problems]) == ("partial", ["bad-answer"])
+    assert (run.status, [problem.kind for problem in run.problems]) == ("partial", [kind])
     assert stale(hooked) == {"feature/RC-9"}
     hooked.sandbox.clear_faults()
     run = repair(hooked)

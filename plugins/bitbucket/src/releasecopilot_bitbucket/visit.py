@@ -30,8 +30,8 @@ FILES_A_BATCH = 50
 #: After these the next request would end the same way; after others the next branch may well be fine.
 _STOPPING = frozenset({"rate-limited", "budget", "unreachable", "stopped", "forbidden", "gone"})
 
-#: Kinds of problems that say that what was asked for is not there any more.
-_GONE = frozenset({"vanished", "not-found"})
+#: Kind of the problems that say that commits are not there any more: the service names them. A bare 404 is lost access.
+_GONE = "vanished"
 
 
 @attrs.define
@@ -205,7 +205,7 @@ class Visit:
                 yield from self._walk(branch, {**tips, branch: mark.target}, announced=True)
             finally:
                 lost, self._problems = self._problems, kept
-            if faults := [problem for problem in lost if problem.kind not in _GONE]:
+            if faults := [problem for problem in lost if problem.kind != _GONE]:
                 self._problems += [problem for problem in faults if problem not in self._problems]
                 return
             if lost:
