@@ -120,6 +120,18 @@ def test_quota_that_a_dry_run_names_is_what_scans_left(workspace: Any) -> None:
     assert [plan_of(workspace).quota_left for _ in range(2)] == [1000 - counted] * 2
 
 
+@pytest.mark.parametrize(("owed", "hours"), [(9, 0), (10, 1), (29, 1), (30, 2)])
+def test_estimate_waits_for_the_quota(workspace: Any, owed: int, hours: int) -> None:
+    """What is left of the hour's requests takes seconds; those beyond wait for an hour, for each hour's worth of them."""
+    workspace.add("api").history("main", [3.0] * owed)
+    workspace.scan(files="none")
+    with CommitStorage(workspace.folder / "commits.db") as store, store._connection.writing() as db:
+        db.execute("UPDATE budgets SET requests = iif(minute = (SELECT max(minute) FROM budgets), 10, 0)")
+    plan = plan_of(workspace, requests_per_hour=20)
+    assert (plan.requests, plan.quota_left) == (1 + owed, 10)
+    assert hours * 60 < (plan.minutes or 0) < hours * 60 + 1
+
+
 @pytest.mark.parametrize(("days", "cost"), [(-0.5, 1), (-2, 3), (2, 3)], ids=["today", "two days ago", "yet to come"])
 def test_sweep_looks_at_everything_once_a_day(workspace: Any, days: float, cost: int) -> None:
     """Once a day, and also when the last one was noted by a clock that has been set back since."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator
 
 import attrs
@@ -135,7 +136,8 @@ class BitbucketSource:
         if told.isdecimal():
             left = min(left, int(told))
         working = plan.requests * SECONDS_A_REQUEST / self._settings.concurrency / 60
-        waiting = max(0, plan.requests - left) / limit * 60
+        # Scans spend at once what they have: what is beyond it waits until that is an hour ago, and so on.
+        waiting = math.ceil(max(0, plan.requests - left) / limit) * 60
         return attrs.evolve(plan, quota_left=left, minutes=working + waiting)
 
     def _patterns(self, request: ScanRequest) -> tuple[str, ...]:
