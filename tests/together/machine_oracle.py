@@ -23,7 +23,7 @@ class Oracle(Stage):
         """All that selected branches reach is stored, or lies behind a boundary that is reported."""
         for report in run.repositories:
             stored = self._linked(report.uuid)
-            api = self._with(report)
+            api = self._served()[report.uuid]
             heads = [sha for branch, sha in api.branches().items() if any(fnmatchcase(branch, b) for b in branches)]
             reachable = set(api.reachable(*heads))
             if missing := reachable - stored:
@@ -41,7 +41,8 @@ class Oracle(Stage):
         for table in ("stale_branches", "stale_pull_requests"):
             same(self.workspace.rows(f"SELECT * FROM {table}"), [])
         for report in run.repositories:
-            api = self._with(report)
+            if (api := self._served().get(report.uuid)) is None:
+                continue  # deleted since it was announced: there is nothing left to be had
             tips = {branch: sha for branch, sha in api.branches().items() if (report.uuid, branch) in announced}
             within(tips.items(), self._heads(report.uuid).items())
             within(set(api.reachable(*tips.values())) - self._linked(report.uuid), self._behind_boundaries(api, report))
@@ -61,7 +62,7 @@ class Oracle(Stage):
         self.hold_scanned(run, ["*"])
         told: dict[str, Told] = {}
         for report in run.repositories:
-            api = self._with(report)
+            api = self._served()[report.uuid]
             here = api.told(api.branches().values())
             told |= here
             within(set(here), self._linked(report.uuid))
@@ -74,10 +75,9 @@ class Oracle(Stage):
 
     # --- commits ---------------------------------------------------------------------------------------------
 
-    def _with(self, report: Any) -> GitRepository:
-        """Return the repository of a report: by its id, since a repair goes by the name that was last heard of."""
-        (slug,) = (served.slug for served in self.workspace.sandbox.repositories if served.uuid == report.uuid)
-        return self.repositories[slug]
+    def _served(self) -> dict[str, GitRepository]:
+        # By uuid: a repair goes by the name that was last heard of.
+        return {served.uuid: self.repositories[served.slug] for served in self.workspace.sandbox.repositories}
 
     def _linked(self, uuid: str) -> set[str]:
         """Return the commits that one repository is known to have on its branches."""

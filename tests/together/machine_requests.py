@@ -19,12 +19,22 @@ titles = st.sampled_from(sorted(TITLES))
 class Requesters(Stage):
     """Those who open, change, merge and decline; new commits come to an open one by pushes to its source branch."""
 
-    @rule(data=st.data(), source=st.sampled_from(BRANCHES[1:]), destination=st.sampled_from(BRANCHES[:2]), title=titles)
-    def open_request(self, data: st.DataObject, source: str, destination: str, title: str) -> None:
-        """Ask to pull one branch into another one; with nothing on it, it gets a commit first."""
+    @rule(
+        data=st.data(),
+        source=st.sampled_from(BRANCHES[1:]),
+        destination=st.sampled_from(BRANCHES[:2]),
+        title=titles,
+        deleted=st.booleans(),
+    )
+    def open_request(self, data: st.DataObject, source: str, destination: str, title: str, *, deleted: bool) -> None:
+        """Ask to pull one branch into another one, or into main; with nothing on it, it gets a commit first.
+
+        The source may be deleted at once: then only the pull request shows its commits.
+        """
         api = self.any(data)
         heads = api.branches()
-        if destination not in heads or source == destination:
+        destination = destination if destination in heads and destination != source else "main"
+        if destination not in heads:
             return
         if heads.get(source) in (None, heads[destination]):
             api.commit(source, "work", parents=[heads[destination]])
@@ -40,12 +50,36 @@ class Requesters(Stage):
         begin = (len(api.tips[source]) - 1, len(api.tips[destination]) - 1)
         uuid = value["destination"]["repository"]["uuid"]
         self.opened.append(Opened(api, uuid, value["id"], source, destination, [title], begin))
+        if deleted:
+            self.remember()
+            api.delete(source)
 
     @precondition(lambda self: self._open())
-    @rule(data=st.data(), title=titles)
-    def retitle(self, data: st.DataObject, title: str) -> None:
-        """Give an open pull request another title."""
+    @rule(
+        data=st.data(),
+        how=st.sampled_from(["title", "decline", "merge_commit", "squash", "fast_forward"]),
+        title=titles,
+        closing=st.booleans(),
+    )
+    def answer_request(self, data: st.DataObject, how: str, title: str, *, closing: bool) -> None:
+        """Give an open pull request another title, decline it, or merge it where that is possible."""
         request = data.draw(st.sampled_from(self._open()))
+        self.remember()
+        end = len(request.repository.tips[request.destination])
+        if how == "title":
+            self._retitle(request, title)
+        elif how == "decline":
+            self._said(request, "POST", "/decline", {})
+            event("pull request declined")
+            request.end = end
+        elif self._said(
+            request, "POST", "/merge", {"merge_strategy": how, "close_source_branch": closing}, refusals=(400, 409)
+        ):
+            event(f"pull request merged: {how}")
+            request.end = end
+            request.repository.note()
+
+    def _retitle(self, request: Opened, title: str) -> None:
         linked = self.linked_to(request)
         self._said(request, "PUT", "", {"title": title})
         event("pull request got another title")
@@ -55,28 +89,6 @@ class Requesters(Stage):
             if self._accepted(request):
                 # Long before anybody fetches anything.
                 within(linked if TITLES[title] else set(), self.named_by_titles(TITLES[title]))
-
-    @precondition(lambda self: self._open())
-    @rule(data=st.data(), how=st.sampled_from(["merge_commit", "squash", "fast_forward"]), closing=st.booleans())
-    def merge_request(self, data: st.DataObject, how: str, closing: bool) -> None:
-        """Merge an open pull request, where that is possible."""
-        request = data.draw(st.sampled_from(self._open()))
-        self.remember()
-        end = len(request.repository.tips[request.destination])
-        body = {"merge_strategy": how, "close_source_branch": closing}
-        if self._said(request, "POST", "/merge", body, refusals=(400, 409)):
-            event(f"pull request merged: {how}")
-            request.end = end
-            request.repository.note()
-
-    @precondition(lambda self: self._open())
-    @rule(data=st.data())
-    def decline_request(self, data: st.DataObject) -> None:
-        """Decline an open pull request."""
-        request = data.draw(st.sampled_from(self._open()))
-        self._said(request, "POST", "/decline", {})
-        event("pull request declined")
-        request.end = len(request.repository.tips[request.destination])
 
     def _accepted(self, request: Opened) -> bool:
         """Say whether the last delivery about a pull request was accepted."""
