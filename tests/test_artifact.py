@@ -109,6 +109,18 @@ def test_entries_are_checked_one_in_a_hundred_in_the_long_run(tmp_path: Path) ->
     assert len(json.loads(Path(where).read_text())["payload"]) == 5_008
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
+def test_full_disk_is_one_line(tmp_path: Path) -> None:
+    """It is no question of rights; nothing half-written stays, and the next run writes its artifact."""
+    run = a_run()
+    partial = tmp_path / f".{run.run_id}.json.part"
+    partial.symlink_to("/dev/full")
+    with pytest.raises(ArtifactError, match=r"No space left on device\); free some space, or choose another"):
+        JsonArtifacts(tmp_path).publish(run, iter([an_entry()]), [])
+    assert list(tmp_path.iterdir()) == []
+    assert Path(JsonArtifacts(tmp_path).publish(run, iter([an_entry()]), [])).exists()
+
+
 def test_folder_that_cannot_be_written_is_told_at_once(tmp_path: Path) -> None:
     """A file where the folder should be is found out before anything is scanned."""
     (tmp_path / "file").write_text("x")

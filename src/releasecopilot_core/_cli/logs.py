@@ -67,8 +67,8 @@ def logging_to(folder: str, run_id: str, *, kind: str = "scan") -> Iterator[None
         root.removeHandler(handler)
         root.setLevel(level)
         handler.close()
-        if path.stat().st_size == 0:  # nothing was begun
-            path.unlink()
-            for parent in made:
-                with contextlib.suppress(OSError):  # somebody else uses it by now
+        with contextlib.suppress(OSError):  # it was removed meanwhile, or somebody else uses a folder by now
+            if path.stat().st_size == 0:  # nothing was begun
+                path.unlink()
+                for parent in made:
                     parent.rmdir()

@@ -76,6 +76,14 @@ def test_log_has_phoenix_stamps(shell: Any, workspace: Any) -> None:
     assert "partial" in lines[-1]
 
 
+def test_log_may_be_removed_meanwhile(tmp_path: Path) -> None:
+    """Who cleans up while a run is at work does not make it fail."""
+    with logging_to(str(tmp_path / "logs"), "1"):
+        logging.getLogger("releasecopilot_core").info("begun")
+        (tmp_path / "logs" / "scan_1.log").unlink()
+    assert list((tmp_path / "logs").iterdir()) == []
+
+
 def test_artifact_speaks_phoenix_time(shell: Any, workspace: Any) -> None:
     """All times of the artifact carry the offset; `documents` has checked it against the schema beside it."""
     workspace.add("api").commit("main", "RC-1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -23,6 +24,8 @@ SCHEMA_NAME = "run.schema.json"
 
 #: Entries are checked one by one up to here, then one in a hundred: a check costs up to 0.1 ms.
 CHECKED_ALWAYS, CHECKED_THEN = 5_000, 100
+
+_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 
@@ -156,7 +159,8 @@ class _Explained:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if isinstance(error, OSError):
-            remedy = "make it writable, or choose another with --artifact-dir"
+            mend = "free some space" if error.errno in _FULL else "make it writable"
+            remedy = f"{mend}, or choose another with --artifact-dir"
             message = f"{self.folder}: cannot write artifacts here ({error.strerror or error}); {remedy}"
             raise ArtifactError(message) from error
 
