@@ -120,6 +120,17 @@ def test_quota_that_a_dry_run_names_is_what_scans_left(workspace: Any) -> None:
     assert [plan_of(workspace).quota_left for _ in range(2)] == [1000 - counted] * 2
 
 
+@pytest.mark.parametrize(("headers", "left"), [("seconds", 29), ("absent", 999), ("scaled", 999)])
+def test_quota_is_what_the_service_tells(workspace: Any, headers: str, left: int) -> None:
+    """Others use the same credential up: the service knows better than the record, when it says so."""
+    workspace.add("api").commit("main", "RC-1")
+    workspace.sandbox.set_fault("rate-limit", "30")
+    workspace.sandbox.set_fault("rate-headers", headers)
+    with CommitStorage(workspace.folder / "commits.db") as store:
+        store.spend(f"{workspace.sandbox.url} bot@acme.example", 1000)
+    assert plan_of(workspace).quota_left == left
+
+
 @pytest.mark.parametrize(("owed", "hours"), [(9, 0), (10, 1), (29, 1), (30, 2)])
 def test_estimate_waits_for_the_quota(workspace: Any, owed: int, hours: int) -> None:
     """What is left of the hour's requests takes seconds; those beyond wait for an hour, for each hour's worth of them."""
