@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -23,9 +24,11 @@ def make_workspace(tmp_path_factory: Any, monkeypatch: pytest.MonkeyPatch) -> It
     """Return a function that makes a fresh workspace with its own sandbox each time."""
     monkeypatch.setenv("SANDBOX_TOKEN", "s3cret-token")
     made: list[Workspace] = []
+    # The same for all workspaces of a test: equal histories have equal hashes.
+    now = datetime.now(UTC)
 
     def make() -> Workspace:
-        workspace = Workspace(tmp_path_factory.mktemp("workspace"))
+        workspace = Workspace(tmp_path_factory.mktemp("workspace"), now)
         workspace.sandbox.start()
         made.append(workspace)
         return workspace

@@ -33,8 +33,9 @@ def api(hooked: Any) -> Any:
     """Return a repository that was scanned once."""
     api = hooked.add("api")
     api.commit("main", "base")
-    hooked.scan()
+    # Delivered after the scan, it would be stale again.
     hooked.sandbox.flush()
+    hooked.scan()
     return api
 
 

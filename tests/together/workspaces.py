@@ -35,11 +35,10 @@ class GitRepository:
     `tips` are all heads that each branch was given here, oldest first; for a copy, first those that it was made with.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, now: datetime | None = None) -> None:
         self.path = path
         self._count = 0
-        # Of this repository: a long test run must not make what is hours old older than a window.
-        self._now = datetime.now(UTC)
+        self._now = now or datetime.now(UTC)
         self.tips: defaultdict[str, list[str]] = defaultdict(list)
         if path.exists():
             self.note()
@@ -184,18 +183,20 @@ class GitRepository:
 class Workspace:
     """Repositories in one folder, served by a sandbox, and scanned into one database."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, now: datetime | None = None) -> None:
         self.folder = folder
+        # One for all its repositories, and not one for all tests: in a long run, what is hours old would leave a window.
+        self._now = now or datetime.now(UTC)
         self.repositories = folder / "repositories"
         self.repositories.mkdir(parents=True)
         self.sandbox = Sandbox(self.repositories, users={"bot@acme.example": "s3cret-token"})
 
     def add(self, slug: str) -> GitRepository:
-        return GitRepository(self.repositories / f"{slug}.git")
+        return GitRepository(self.repositories / f"{slug}.git", self._now)
 
     def workspace_repository(self, slug: str) -> GitRepository:
         """Return a repository that was added before."""
-        return GitRepository(self.repositories / f"{slug}.git")
+        return GitRepository(self.repositories / f"{slug}.git", self._now)
 
     def settings(self, **bitbucket: Any) -> Settings:
         section = {
