@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -114,17 +116,23 @@ def test_own_credentials_are_not_told_to_helpers(workspace: Any, api: Any, helpe
 # --- processes that die ----------------------------------------------------------------------------------------
 
 
-def test_scan_that_is_killed_while_it_clones(workspace: Any, tmp_path: Path, api: Any) -> None:
-    """Half a clone is left, and the next scan begins a whole one."""
+def begun(workspace: Any, tmp_path: Path, *, until: Callable[[], object]) -> subprocess.Popen[bytes]:
+    """Start a full scan over git in a process of its own, and wait until it has come so far."""
     settings = workspace.settings(files="git")
     names = ("bitbucket", "database", "artifacts", "logs")
     (tmp_path / "settings.yaml").write_text(json.dumps({name: settings.raw(name) for name in names}))
-    workspace.sandbox.set_fault("slow@git", "0.5")
     command = [RC, "ingest", "bitbucket-scan", "--full", "--config", str(tmp_path / "settings.yaml")]
     process = subprocess.Popen(command, env={**os.environ, "SANDBOX_TOKEN": TOKEN}, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 30
-    while not list(workspace.folder.glob("clones/*.half")) and time.monotonic() < deadline:
+    while not until() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
+    return process
+
+
+def test_scan_that_is_killed_while_it_clones(workspace: Any, tmp_path: Path, api: Any) -> None:
+    """Half a clone is left, and the next scan begins a whole one."""
+    workspace.sandbox.set_fault("slow@git", "0.5")
+    process = begun(workspace, tmp_path, until=lambda: list(workspace.folder.glob("clones/*.half")))
     process.kill()
     process.communicate()
     assert process.returncode == -signal.SIGKILL
@@ -138,18 +146,45 @@ def test_scan_that_is_killed_while_it_clones(workspace: Any, tmp_path: Path, api
 
 def test_scan_that_is_interrupted_while_it_clones(workspace: Any, tmp_path: Path, api: Any) -> None:
     """Ctrl-C ends git as well, at once, whichever thread waits for it; the artifact says so."""
-    settings = workspace.settings(files="git")
-    names = ("bitbucket", "database", "artifacts", "logs")
-    (tmp_path / "settings.yaml").write_text(json.dumps({name: settings.raw(name) for name in names}))
     workspace.sandbox.set_fault("slow@git", "20")
-    command = [RC, "ingest", "bitbucket-scan", "--full", "--config", str(tmp_path / "settings.yaml")]
-    process = subprocess.Popen(command, env={**os.environ, "SANDBOX_TOKEN": TOKEN}, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 30
-    while not list(workspace.folder.glob("clones/*.half")) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    process = begun(workspace, tmp_path, until=lambda: list(workspace.folder.glob("clones/*.half")))
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     assert (process.returncode, time.monotonic() - began < 15) == (130, True)
     (artifact,) = (workspace.folder / "artifacts").glob("scan_*.json")
     assert json.loads(artifact.read_text())["status"] == "interrupted"
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
+def test_scan_that_ends_while_pages_are_stored_goes_on_from_there(
+    workspace: Any, tmp_path: Path, sent: int, code: int
+) -> None:
+    """What was stored is not read again, and the record ends as if nothing had happened."""
+    api = workspace.add("api")
+    shas = api.history("main", [9000 - number for number in range(8_000)])
+
+    def stored() -> int:
+        file = workspace.folder / "commits.db"
+        return workspace.rows("SELECT count(*) FROM commits")[0][0] if has_tables(file) else 0
+
+    process = begun(workspace, tmp_path, until=stored)
+    process.send_signal(sent)
+    process.communicate(timeout=60)
+    assert process.returncode == code
+    before = stored()
+    assert 0 < before < len(shas)
+    assert workspace.rows("SELECT count(*) FROM heads") == [(0,)]
+    run = workspace.scan(full=True, files="git")
+    assert (run.status, run.problems, run.new) == ("complete", (), len(shas) - before)
+    assert workspace.rows("SELECT branch, sha FROM heads") == [("main", shas[-1])]
+    assert workspace.stored() == set(shas)
+    assert workspace.rows("SELECT count(*) FROM commits WHERE files_status <> 'known'") == [(0,)]
+
+
+def has_tables(file: Path) -> bool:
+    """Whether a database is there, and made."""
+    if not file.exists():
+        return False
+    with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as db:
+        return bool(db.execute("SELECT 1 FROM sqlite_master WHERE name = 'heads'").fetchone())
