@@ -28,7 +28,7 @@ class Oracle(Stage):
             reachable = set(api.reachable(*heads))
             if missing := reachable - stored:
                 same(report.history, "bounded")
-                within(missing, self._behind_boundaries(api, report))
+                within(missing, self._behind_boundaries(report))
             self.kept |= reachable & stored
 
     def announced(self) -> set[tuple[str, str]]:
@@ -45,7 +45,7 @@ class Oracle(Stage):
                 continue  # deleted since it was announced: there is nothing left to be had
             tips = {branch: sha for branch, sha in api.branches().items() if (report.uuid, branch) in announced}
             within(tips.items(), self._heads(report.uuid).items())
-            within(set(api.reachable(*tips.values())) - self._linked(report.uuid), self._behind_boundaries(api, report))
+            within(set(api.reachable(*tips.values())) - self._linked(report.uuid), self._behind_boundaries(report))
 
     def settle(self) -> None:
         """With every fault off, one full scan makes the database equal to git."""
@@ -87,15 +87,13 @@ class Oracle(Stage):
         )
         return {sha for (sha,) in rows}
 
-    def _behind_boundaries(self, api: GitRepository, report: Any) -> set[str]:
+    def _behind_boundaries(self, report: Any) -> set[str]:
+        """Return what lies behind a repository's boundaries, also behind those that are gone by now: `--full` finds it."""
         rows = self.workspace.rows(
             "SELECT b.sha FROM boundaries b JOIN repositories r ON r.id = b.repository_id "
             f"WHERE r.uuid = '{report.uuid}'"
         )
-        given = "".join(f"{sha}\n" for (sha,) in rows).encode()
-        there = api.git("cat-file", "--batch-check=%(objectname) %(objecttype)", given=given)
-        known = [line.split()[0] for line in there.splitlines() if line.endswith(" commit")]
-        return set(api.reachable(*known))
+        return self.ancestors(sha for (sha,) in rows)
 
     def _heads(self, uuid: str) -> dict[str, str]:
         # By uuid: a repository that was deleted keeps its name, and another one may have it by now.
