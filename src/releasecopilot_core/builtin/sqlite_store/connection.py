@@ -19,6 +19,10 @@ from .schema import APPLICATION_ID, VERSION, migrations
 
 BUSY_SECONDS = 5.0
 
+#: Pages of 4 KiB in the write-ahead log before it is written back to the file. Hashes come in no order: a thousand commits
+#: touch ten thousand pages of a large database, and touch most of them again in the next transaction.
+LOG_PAGES, LARGE_LOG_PAGES = 4_000, 16_000
+
 _REMEDIES = {
     "full": "free some space; what was stored stays",
     "readonly": "make the file and its folder writable",
@@ -56,6 +60,7 @@ class Connection:
     def _open(self) -> None:
         self._durable: bool | None = None
         self._bulk: bool | None = None
+        self._log_pages = 0
         self._patience = BUSY_SECONDS
         with self._explained():
             if self.path != ":memory:":
@@ -89,8 +94,7 @@ class Connection:
     def _prepare(self) -> None:
         self._refuse_strangers()
         self._use_write_ahead_log()
-        for pragma in ("foreign_keys = ON", "wal_autocheckpoint = 4000"):
-            self.db.conn.execute(f"PRAGMA {pragma}")
+        self.db.conn.execute("PRAGMA foreign_keys = ON")
         if self._pragma("user_version") < VERSION:
             self._migrate()
         for statement in _TEMPORARY:
@@ -139,10 +143,13 @@ class Connection:
         return int(self.db.conn.execute(f"PRAGMA {name}").fetchone()[0])
 
     @contextmanager
-    def writing(self, *, durable: bool = False, bulk: bool = False) -> Iterator[sqlite3.Connection]:
+    def writing(
+        self, *, durable: bool = False, bulk: bool = False, large: bool = False
+    ) -> Iterator[sqlite3.Connection]:
         """Run one transaction: all of it, or nothing. It takes the write lock at once, waiting up to 5 s.
 
         After a power cut the last transactions may be missing (what was scanned is scanned again), a `durable` one never.
+        `large` ones let the log grow longer before it is written back.
         """
         with self.reading() as connection:
             if durable is not self._durable:
@@ -152,6 +159,9 @@ class Connection:
                 # In memory the temporary tables' rollback journal costs a third, but grows with what is deleted from them.
                 connection.execute(f"PRAGMA temp.journal_mode = {'DELETE' if bulk else 'MEMORY'}")
                 self._bulk = bulk
+            if self._log_pages != (pages := LARGE_LOG_PAGES if large else LOG_PAGES):
+                connection.execute(f"PRAGMA wal_autocheckpoint = {pages}")
+                self._log_pages = pages
             # A deferred transaction that reads first and writes later fails at once when somebody else wrote between.
             connection.execute("BEGIN IMMEDIATE")
             try:

@@ -27,6 +27,9 @@ from releasecopilot_core.errors import MissingDatabaseError
 from . import budgets, deliveries, leases, reading, refreshing, runs, writing
 from .connection import Connection
 
+#: A batch of so many commits is one of many.
+LARGE = 1_000
+
 
 class CommitStorage:
     """Keeps commits, branches, files, story keys, heads and runs in one SQLite file; implements `Store`.
@@ -64,7 +67,7 @@ class CommitStorage:
 
     def apply(self, batch: Batch, *, run_id: str | None = None) -> Applied:
         """Merge a batch into what is stored, in one transaction. See `Store.apply`."""
-        with self._connection.writing() as db:
+        with self._connection.writing(large=len(batch.commits) >= LARGE) as db:
             return writing.apply_batch(db, batch, run_id)
 
     def refresh(self, repository: Repository, branches: Sequence[str], window: Window, *, run_id: str) -> int:
