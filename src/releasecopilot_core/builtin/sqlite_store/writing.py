@@ -94,16 +94,23 @@ def apply_batch(db: sqlite3.Connection, batch: Batch, run_id: str | None, *, tol
 
 def _upsert_repository(db: sqlite3.Connection, repository: Repository, *, told: bool) -> int:
     # updated_on is the service's change mark: it is saved only when a scan completes (see _write_scanned).
+    found = db.execute(
+        "SELECT id, full_name, main_branch FROM repositories WHERE source = ? AND uuid = ?",
+        (repository.source, repository.uuid),
+    ).fetchone()
+    if found is None:
+        row = db.execute(
+            "INSERT INTO repositories (source, uuid, full_name, main_branch) VALUES (?, ?, ?, ?) RETURNING id",
+            (repository.source, repository.uuid, repository.full_name, repository.main_branch),
+        ).fetchone()
+        return int(row[0])
     # A delivery from before a rename may come after it, and does not say when it was sent. So it names no repository
     # that a scan or a repair has named: those know its main branch, which deliveries never tell.
-    row = db.execute(
-        "INSERT INTO repositories (source, uuid, full_name, main_branch) VALUES (?, ?, ?, ?) "
-        "ON CONFLICT (source, uuid) DO UPDATE SET "
-        "full_name = iif(? AND main_branch IS NOT NULL, full_name, excluded.full_name), "
-        "main_branch = coalesce(excluded.main_branch, main_branch) RETURNING id",
-        (repository.source, repository.uuid, repository.full_name, repository.main_branch, told),
-    ).fetchone()
-    return int(row[0])
+    name = found[1] if told and found[2] is not None else repository.full_name
+    main = repository.main_branch or found[2]
+    if (name, main) != found[1:]:
+        db.execute("UPDATE repositories SET full_name = ?, main_branch = ? WHERE id = ?", (name, main, found[0]))
+    return int(found[0])
 
 
 # --- commits -------------------------------------------------------------------------------------------------
