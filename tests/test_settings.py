@@ -149,6 +149,11 @@ def test_unknown_top_level_key_is_refused() -> None:
     settings = Settings({"databse": "x.db"}, origin="s.yaml")
     with pytest.raises(SettingsError, match=r"s\.yaml: databse: unknown key; did you mean 'database'\?"):
         settings.check_keys(["acme"])
+    section = Settings({"elsewhere": {"workspace": "a"}}, origin="s.yaml")
+    with pytest.raises(
+        SettingsError, match=r"elsewhere: unknown key: no installed plugin .* install the one that does"
+    ):
+        section.check_keys(["acme"])
 
 
 def test_paths_default_to_the_source(monkeypatch: pytest.MonkeyPatch) -> None:

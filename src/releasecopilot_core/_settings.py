@@ -145,7 +145,14 @@ class Settings:
         known = [*CORE_KEYS, *plugins]
         unknown = [key for key in self._values if key not in known]
         if unknown:
-            raise self._error([Fault(str(key), f"unknown key{did_you_mean(str(key), known)}") for key in unknown])
+            raise self._error([Fault(str(key), self._unknown(key, known)) for key in unknown])
+
+    def _unknown(self, key: object, known: list[str]) -> str:
+        hint = did_you_mean(str(key), known)
+        if isinstance(self._values[key], Mapping) and "did you mean" not in hint:
+            # A section of a plugin that is not here, rather than a slip of the pen.
+            return f"unknown key: no installed plugin reads this section; install the one that does, or remove it{hint}"
+        return f"unknown key{hint}"
 
     def database(self, source: str) -> str:
         """Return the database path or URL: as configured, else `data/SOURCE/commits.db`."""
