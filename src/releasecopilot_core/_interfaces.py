@@ -117,8 +117,8 @@ class Store(Memory, Protocol):
     def finish_run(self, run: Run) -> None:
         """Record how a run ended and forget its list of sightings."""
 
-    def runs(self, *, limit: int = 20) -> Sequence[Mapping[str, Any]]:
-        """Return the latest runs, newest first, as plain values of the columns of the `runs` table."""
+    def runs(self, *, limit: int = 20, run_id: str | None = None) -> Sequence[Mapping[str, Any]]:
+        """Return the latest runs, newest first, or the one of an id: plain values of the columns of the `runs` table."""
 
     def sighted(self, run_id: str) -> Iterator[dict[str, Any]]:
         """Yield one artifact payload entry for each (commit, repository) of a run, oldest commit first.

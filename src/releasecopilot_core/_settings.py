@@ -147,7 +147,7 @@ class Settings:
         if unknown:
             raise self._error([Fault(str(key), self._unknown(key, known)) for key in unknown])
 
-    def _unknown(self, key: object, known: list[str]) -> str:
+    def _unknown(self, key: str, known: list[str]) -> str:
         hint = did_you_mean(str(key), known)
         if isinstance(self._values[key], Mapping) and "did you mean" not in hint:
             # A section of a plugin that is not here, rather than a slip of the pen.

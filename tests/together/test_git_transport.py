@@ -33,15 +33,6 @@ TABLES = {
 }
 
 
-def asked(workspace: Any) -> dict[str, int]:
-    """Return how often each kind of thing was asked for, and forget it."""
-    found: dict[str, int] = {}
-    for served in workspace.sandbox.requests:
-        found[served.kind] = found.get(served.kind, 0) + 1
-    workspace.sandbox.clear_requests()
-    return found
-
-
 def record(workspace: Any) -> dict[str, Any]:
     """Return all that is stored of commits; a renamed path is one removed and one added."""
     found: dict[str, Any] = {
@@ -137,7 +128,7 @@ def test_whole_history_costs_next_to_no_requests(workspace: Any) -> None:
     api.history("main", [2_000 - number / 2 for number in range(1_500)])
     run = workspace.scan(full=True)
     assert (run.status, run.new, run.problems) == ("complete", 1_500, ())
-    kinds = asked(workspace)
+    kinds = workspace.asked()
     assert not {"commits", "diffstat", "branches"} & set(kinds)
     assert kinds["git"] <= 4
     assert_equal_to_git(workspace, api)
@@ -151,17 +142,17 @@ def test_many_owed_lists_are_read_from_a_clone(workspace: Any) -> None:
     api = workspace.add("api")
     api.history("main", [3.9 - number / 100 for number in range(ENOUGH_TO_CLONE - 1)])
     workspace.scan()
-    assert "git" not in asked(workspace)
+    assert "git" not in workspace.asked()
     api.history("main", [2 - number / 100 for number in range(ENOUGH_TO_CLONE)])
     workspace.scan()
-    kinds = asked(workspace)
+    kinds = workspace.asked()
     assert "git" in kinds
     assert "diffstat" not in kinds
     assert_equal_to_git(workspace, api)
     for count, by_git in ((ENOUGH_TO_FETCH - 1, False), (ENOUGH_TO_FETCH, True)):
         api.history("main", [1 - number / 1_000 for number in range(count)])
         workspace.scan()
-        kinds = asked(workspace)
+        kinds = workspace.asked()
         assert ("git" in kinds, kinds.get("diffstat", 0)) == (by_git, 0 if by_git else count)
     assert_equal_to_git(workspace, api)
 
@@ -171,9 +162,9 @@ def test_git_is_used_for_everything_where_it_is_asked_for(workspace: Any) -> Non
     api = workspace.add("api")
     api.commit("main", "RC-1")
     workspace.scan(files="git")
-    assert not {"commits", "diffstat", "branches"} & set(asked(workspace))
+    assert not {"commits", "diffstat", "branches"} & set(workspace.asked())
     workspace.scan(files="git")
-    assert "git" not in asked(workspace)
+    assert "git" not in workspace.asked()
     assert_equal_to_git(workspace, api)
 
 
@@ -182,7 +173,7 @@ def test_git_is_not_used_where_it_is_not_wanted(workspace: Any, mode: str) -> No
     """`api` and `none` never clone."""
     workspace.add("api").history("main", [3.9 - number / 100 for number in range(ENOUGH_TO_CLONE + 5)])
     workspace.scan(files=mode, full=True)
-    assert "git" not in asked(workspace)
+    assert "git" not in workspace.asked()
     assert not (workspace.folder / "clones").exists()
 
 
@@ -193,7 +184,7 @@ def test_commits_that_no_branch_has_come_from_the_api(workspace: Any) -> None:
     workspace.scan(files="none")
     api.set("main", shas[140])
     workspace.scan()
-    assert asked(workspace)["diffstat"] == 9
+    assert workspace.asked()["diffstat"] == 9
     assert workspace.rows("SELECT DISTINCT files_status FROM commits") == [("known",)]
     assert workspace.files(shas[149]) == api.files(shas[149])
 
@@ -266,7 +257,7 @@ def test_token_reaches_the_server_and_nobody_else(
         run = workspace.scan(files="git", full=True, bitbucket={"credentials": credentials})
         assert (run.status, run.problems) == ("complete", ())
         assert_equal_to_git(workspace, api)
-        assert "commits" not in asked(workspace)
+        assert "commits" not in workspace.asked()
     assert "fetch" in wrapped_git.read_text()
     # Nobody gets the variable that the settings refer to, and git gets one header.
     environment = wrapped_git.with_name("environment").read_text()
@@ -293,7 +284,7 @@ def test_api_takes_over_when_a_clone_fails(workspace: Any, fault: str) -> None:
     assert kind == "note"
     assert re.fullmatch(r"no clone, so that the API is asked instead: http://127[^\n]*", message)
     assert TOKEN not in message
-    assert asked(workspace)["diffstat"] == 30
+    assert workspace.asked()["diffstat"] == 30
     assert_equal_to_git(workspace, api)
 
 

@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,6 @@ import pytest
 from releasecopilot_core import CommitStorage, Ingestor, Plan
 
 REPOSITORIES = 50
-
-
-def asked(workspace: Any) -> Counter[str]:
-    """Return how many requests were served, by kind, and forget them."""
-    served = workspace.sandbox.requests
-    workspace.sandbox.clear_requests()
-    return Counter(request.kind for request in served)
 
 
 def plan_of(workspace: Any, **bitbucket: Any) -> Plan:
@@ -41,16 +33,16 @@ def fifty(workspace: Any) -> Any:
         shutil.copytree(first.path, workspace.repositories / f"repository-{number:02}.git")
     assert workspace.scan(files="none").status == "complete"
     assert workspace.scan().status == "complete"
-    asked(workspace)
+    workspace.asked()
     return workspace
 
 
 def test_quiet_workspace_of_fifty_costs_at_most_three_requests(fifty: Any) -> None:
     """Nothing moved: one page of the workspace's list tells so, and the dry run had told as much."""
     plan = plan_of(fifty)
-    assert asked(fifty) == {"repositories": plan.requests}
+    assert fifty.asked() == {"repositories": plan.requests}
     run = fifty.scan()
-    cost = asked(fifty)
+    cost = fifty.asked()
     assert (run.status, len(run.repositories), run.new, run.refreshed) == (
         "complete",
         REPOSITORIES,
@@ -65,9 +57,9 @@ def test_ten_new_commits_in_one_of_fifty_cost_at_most_twenty(fifty: Any) -> None
     """Their files included; what the dry run could not know is one file list a commit, and nothing else."""
     shas = fifty.workspace_repository("repository-07").history("main", [0.5] * 10)
     plan = plan_of(fifty)
-    asked(fifty)
+    fifty.asked()
     run = fifty.scan()
-    cost = asked(fifty)
+    cost = fifty.asked()
     assert (run.status, run.new) == ("complete", len(shas))
     assert cost == {"repositories": 1, "branches": 1, "commits": 1, "diffstat": len(shas), "pullrequests": 1}
     assert cost.total() == run.requests == plan.requests + len(shas)
@@ -85,9 +77,9 @@ def test_first_contact_with_a_long_history_costs_at_most_forty(workspace: Any, f
         api.set(f"release/{number}", old[-100 * (number + 1)])
     shas = api.history("main", [1.0] * 10)
     plan = plan_of(workspace)
-    asked(workspace)
+    workspace.asked()
     run = workspace.scan(hours=4)
-    cost = asked(workspace)
+    cost = workspace.asked()
     assert (run.status, run.repositories[0].history) == ("complete", "bounded")
     assert set(shas) <= workspace.stored()
     assert cost["diffstat"] == len(shas)
@@ -99,11 +91,11 @@ def test_owed_files_are_in_the_plan(workspace: Any) -> None:
     """What a scan without files left owed is known beforehand, to the request."""
     workspace.add("api").history("main", [3.0] * 7)
     workspace.scan(files="none")
-    asked(workspace)
+    workspace.asked()
     plan = plan_of(workspace)
-    asked(workspace)
+    workspace.asked()
     run = workspace.scan()
-    cost = asked(workspace)
+    cost = workspace.asked()
     assert cost == {"repositories": 1, "diffstat": 7}
     assert cost.total() == run.requests == plan.requests
     assert plan.entries[1].note == "unchanged, 7 file lists owed"
@@ -115,7 +107,7 @@ def test_quota_that_a_dry_run_names_is_what_scans_left(workspace: Any) -> None:
     workspace.sandbox.set_fault("status@commits", "503:2")
     workspace.scan()
     workspace.scan()
-    counted = asked(workspace).total()
+    counted = workspace.asked().total()
     assert counted == 1 + 1 + 3 + 7 + 1 + 1
     assert [plan_of(workspace).quota_left for _ in range(2)] == [1000 - counted] * 2
 
@@ -148,13 +140,13 @@ def test_sweep_looks_at_everything_once_a_day(workspace: Any, days: float, cost:
     """Once a day, and also when the last one was noted by a clock that has been set back since."""
     workspace.add("api").commit("main", "RC-1")
     workspace.scan()
-    asked(workspace)
+    workspace.asked()
     moment = datetime.now(UTC) + timedelta(days=days)
     with CommitStorage(workspace.folder / "commits.db") as store, store._connection.writing() as db:
         db.execute("UPDATE repositories SET swept_at = ?", (f"{moment:%Y-%m-%dT%H:%M:%SZ}",))
     plan = plan_of(workspace)
-    asked(workspace)
-    assert workspace.scan().requests == asked(workspace).total() == plan.requests == cost
+    workspace.asked()
+    assert workspace.scan().requests == workspace.asked().total() == plan.requests == cost
 
 
 def test_budget_minds_no_clock_that_was_ahead(workspace: Any) -> None:
@@ -191,7 +183,7 @@ def test_processes_keep_to_one_budget(workspace: Any) -> None:
         for slug in slugs
     ]
     told = [scan.communicate(timeout=60)[1] for scan in scans]
-    assert asked(workspace).total() == 40
+    assert workspace.asked().total() == 40
     assert 3 in {scan.returncode for scan in scans} <= {0, 1, 3}
     late = [text for scan, text in zip(scans, told, strict=True) if scan.returncode]
     assert all("the budget of bitbucket.requests_per_hour is used up; scan again after" in text for text in late)

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from workspaces import document
 
 from releasecopilot_core.errors import UnknownNameError
-
-
-def document(run: Any) -> dict[str, Any]:
-    return dict(json.loads(Path(run.artifact).read_text(encoding="utf-8")))
-
-
-def kinds(workspace: Any) -> dict[str, int]:
-    """Count the requests by kind, and forget them."""
-    counted: dict[str, int] = {}
-    for served in workspace.sandbox.requests:
-        counted[served.kind] = counted.get(served.kind, 0) + 1
-    workspace.sandbox.clear_requests()
-    return counted
 
 
 def test_whole_path(workspace: Any) -> None:
@@ -67,9 +53,9 @@ def test_second_scan_of_a_quiet_workspace_costs_one_request(workspace: Any) -> N
     for slug in ("api", "web", "tools"):
         workspace.add(slug).commit("main", "RC-1")
     workspace.scan()
-    kinds(workspace)
+    workspace.asked()
     run = workspace.scan()
-    assert kinds(workspace) == {"repositories": 1}
+    assert workspace.asked() == {"repositories": 1}
     assert (run.status, run.new, run.listed, run.refreshed) == ("complete", 0, 0, 3)
     assert sorted(run.story_keys) == ["RC-1"]
 
@@ -96,14 +82,14 @@ def test_first_contact_is_bounded_and_deepened(workspace: Any) -> None:
     api = workspace.add("api")
     shas = api.history("main", [float(n) / 2 for n in range(900, 0, -1)])
     run = workspace.scan(hours=4.4)
-    cost = kinds(workspace)
+    cost = workspace.asked()
     assert document(run)["repositories"][0]["history"] == "bounded"
     assert cost["commits"] == 3
     assert cost["diffstat"] == 8
     assert run.status == "complete"
     assert workspace.stored() == set(shas[-300:])
     wider = workspace.scan(hours=60.4, files="api")
-    assert kinds(workspace)["diffstat"] == 112
+    assert workspace.asked()["diffstat"] == 112
     # The window's start had been passed already: two pages behind it, and none of them is owed its files.
     assert (wider.new, wider.status) == (200, "complete")
     full = workspace.scan(full=True, files="none")
@@ -262,7 +248,7 @@ def test_plan_costs_a_listing_and_writes_nothing(workspace: Any) -> None:
         ("acme/api", 3, "first contact"),
     ]
     assert (plan.requests, plan.git_operations, plan.quota_left) == (4, 0, 1000)
-    assert kinds(workspace) == {"repositories": 1}
+    assert workspace.asked() == {"repositories": 1}
     assert not (workspace.folder / "commits.db").exists()
     spent = workspace.scan().requests
     assert spent == plan.requests + 1  # the files of its one commit

@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
+from workspaces import document
 
 from releasecopilot_core import CommitStorage
-
-
-def document(run: Any) -> dict[str, Any]:
-    return dict(json.loads(Path(run.artifact).read_text(encoding="utf-8")))
-
-
-def kinds(workspace: Any) -> dict[str, int]:
-    """Count the requests by kind, and forget them."""
-    counted: dict[str, int] = {}
-    for served in workspace.sandbox.requests:
-        counted[served.kind] = counted.get(served.kind, 0) + 1
-    workspace.sandbox.clear_requests()
-    return counted
 
 
 def test_failed_repository_does_not_stop_the_others(workspace: Any) -> None:
@@ -47,9 +33,9 @@ def test_files_that_fail_are_owed_and_fetched_next_time(workspace: Any) -> None:
     run = workspace.scan()
     assert (run.status, run.repositories[0].files_owed) == ("partial", 3)
     workspace.sandbox.clear_faults()
-    kinds(workspace)
+    workspace.asked()
     run = workspace.scan()
-    assert kinds(workspace)["diffstat"] == 3
+    assert workspace.asked()["diffstat"] == 3
     assert (run.status, run.repositories[0].files_owed) == ("complete", 0)
     for sha in shas:
         assert workspace.files(sha) == api.files(sha)
@@ -62,9 +48,9 @@ def test_unobtainable_files_are_told_once_and_asked_by_full_only(workspace: Any)
     run = workspace.scan()
     assert (run.status, [problem.kind for problem in run.problems]) == ("complete", ["unobtainable"])
     assert document(run)["payload"][0]["files_status"] == "unobtainable"
-    kinds(workspace)
+    workspace.asked()
     workspace.scan()
-    assert "diffstat" not in kinds(workspace)
+    assert "diffstat" not in workspace.asked()
     workspace.sandbox.clear_faults()
     workspace.scan(full=True)
     assert workspace.rows(f"SELECT files_status FROM commits WHERE sha = '{sha}'") == [("known",)]
@@ -75,7 +61,7 @@ def test_files_none_asks_for_no_files_and_is_complete(workspace: Any) -> None:
     workspace.add("api").commit("main", "x")
     run = workspace.scan(files="none")
     assert run.status == "complete"
-    assert "diffstat" not in kinds(workspace)
+    assert "diffstat" not in workspace.asked()
 
 
 @pytest.mark.parametrize(
@@ -116,10 +102,10 @@ def test_cut_off_walk_costs_only_its_rest(workspace: Any) -> None:
     assert (first.status, workspace.stored()) == ("partial", set(shas[-400:]))
     newer = api.commit("main", "newer")
     workspace.sandbox.clear_faults()
-    kinds(workspace)
+    workspace.asked()
     second = workspace.scan(full=True, files="none")
     assert (second.status, second.new, workspace.stored()) == ("complete", 501, {*shas, newer})
-    assert kinds(workspace)["commits"] == 5 + 1
+    assert workspace.asked()["commits"] == 5 + 1
 
 
 def test_own_budget_ends_a_run_before_the_service_refuses(workspace: Any) -> None:
@@ -129,9 +115,9 @@ def test_own_budget_ends_a_run_before_the_service_refuses(workspace: Any) -> Non
     first = workspace.scan(bitbucket={"requests_per_hour": 5})
     assert (first.status, first.requests) == ("partial", 5)
     assert any("scan again after 20" in problem.message for problem in first.problems)
-    kinds(workspace)
+    workspace.asked()
     second = workspace.scan(bitbucket={"requests_per_hour": 5})
-    assert (second.status, second.requests, kinds(workspace)) == ("failed", 0, {})
+    assert (second.status, second.requests, workspace.asked()) == ("failed", 0, {})
     assert workspace.scan().status == "complete"
     assert workspace.stored() == set(shas)
 
@@ -145,10 +131,10 @@ def test_repository_that_another_scan_holds_is_left_alone(workspace: Any) -> Non
     (uuid,) = (uuid for (uuid,) in workspace.rows("SELECT uuid FROM repositories"))
     with CommitStorage(workspace.folder / "commits.db") as other:
         assert other.lease(f"scan of {uuid}", "another", 60)
-        kinds(workspace)
+        workspace.asked()
         run = workspace.scan()
         assert (run.status, run.problems[0].kind) == ("partial", "busy")
-        assert kinds(workspace) == {"repositories": 1}
+        assert workspace.asked() == {"repositories": 1}
         other.release(f"scan of {uuid}", "another")
     run = workspace.scan()
     assert (run.status, run.new) == ("complete", 1)

@@ -6,7 +6,7 @@ import json
 import os
 import sqlite3
 import subprocess
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,6 +27,11 @@ class Told(NamedTuple):
     date: datetime
     message: str
     files: frozenset[tuple[str, str]]
+
+
+def document(run: Any) -> dict[str, Any]:
+    """Return the artifact of a run."""
+    return dict(json.loads(Path(run.artifact).read_text(encoding="utf-8")))
 
 
 class GitRepository:
@@ -222,6 +227,12 @@ class Workspace:
     def scan(self, *, bitbucket: dict[str, Any] | None = None, **request: Any) -> Any:
         with Ingestor(self.settings(**(bitbucket or {}))) as ingestor:
             return ingestor.scan("bitbucket", **request)
+
+    def asked(self) -> Counter[str]:
+        """Count the requests by kind, and forget them."""
+        found = Counter(served.kind for served in self.sandbox.requests)
+        self.sandbox.clear_requests()
+        return found
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         db = sqlite3.connect(self.folder / "commits.db")

@@ -184,13 +184,18 @@ def test_waiting_for_the_database_does_not_block_others(serving: Any, storage: C
         assert answers[0][0] == 202
 
 
+def connected(url: str) -> socket.socket:
+    address = urlsplit(url)
+    return socket.create_connection((str(address.hostname), address.port or 80), timeout=5)
+
+
 def test_declared_length_is_enough_to_refuse(serving: Any, storage: CommitStorage) -> None:
     """Nothing of a body that says how large it is need be read."""
     app = FastAPI()
     register_bitbucket_webhook(app, storage=storage, secret=SECRETS[0])
     with serving(app) as url:
         for length in (1 << 40, 10**18 - 1):
-            with socket.create_connection(str(urlsplit(url).netloc).split(":"), timeout=5) as sender:  # type: ignore[arg-type]
+            with connected(url) as sender:
                 sender.sendall(
                     f"POST /webhooks/bitbucket HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n".encode()
                 )
@@ -202,7 +207,7 @@ def test_endless_body_is_refused_in_the_middle(serving: Any, storage: CommitStor
     app = FastAPI()
     register_bitbucket_webhook(app, storage=storage, secret=SECRETS[0], settings={"webhooks": {"body_limit": LIMIT}})
     with serving(app) as url:
-        with socket.create_connection(str(urlsplit(url).netloc).split(":"), timeout=5) as sender:  # type: ignore[arg-type]
+        with connected(url) as sender:
             sender.sendall(b"POST /webhooks/bitbucket HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
             for _ in range(LIMIT // 4096 + 1):
                 sender.sendall(b"1000\r\n" + b" " * 4096 + b"\r\n")

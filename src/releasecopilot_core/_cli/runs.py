@@ -28,7 +28,7 @@ def list_runs(limit: int, source: str | None, config: str | None, database: str 
     """List the latest runs, newest first."""
     from .words import table
 
-    found = _runs(source, config, database, limit)
+    found = _runs(source, config, database, limit=limit)
     if as_json:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return
@@ -46,16 +46,14 @@ def show_run(run_id: str, source: str | None, config: str | None, database: str 
     """Show everything that is kept of one run, as JSON."""
     from releasecopilot_core.errors import UnknownNameError
 
-    for limit in (20, 1_000, 1_000_000):  # mostly it is one of the latest, and reports of many repositories are long
-        for run in _runs(source, config, database, limit):
-            if run["run_id"] == run_id:
-                click.echo(json.dumps(run, indent=2, ensure_ascii=False))
-                return
+    for run in _runs(source, config, database, run_id=run_id):
+        click.echo(json.dumps(run, indent=2, ensure_ascii=False))
+        return
     raise UnknownNameError(f"no run {run_id!r} in this database; see `rc runs list`")
 
 
-def _runs(source: str | None, config: str | None, database: str | None, limit: int) -> list[Mapping[str, Any]]:
+def _runs(source: str | None, config: str | None, database: str | None, **which: Any) -> list[Mapping[str, Any]]:
     from .opening import asking
 
     with asking(source, config, database) as (_, _, store):
-        return list(store.runs(limit=limit))
+        return list(store.runs(**which))

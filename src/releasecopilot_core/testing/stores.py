@@ -230,7 +230,9 @@ class StoreContract:
         assert {entry["hash"]: entry["new"] for entry in store.sighted(run.run_id)} == {_A: False, _B: False, _C: True}
         store.finish_run(attrs.evolve(run, status="complete"))
         assert list(store.sighted(run.run_id)) == []
-        assert [(row["run_id"], row["status"]) for row in store.runs()] == [(run.run_id, "complete")]
+        for rows in (store.runs(), store.runs(run_id=run.run_id)):
+            assert [(row["run_id"], row["status"]) for row in rows] == [(run.run_id, "complete")]
+        assert list(store.runs(run_id="another")) == []
 
     def test_refresh_leaves_out_what_a_force_push_took(self, store: Store) -> None:
         """A link says "was seen on"; what no head reaches any more is not seen again."""

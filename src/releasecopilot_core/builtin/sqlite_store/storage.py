@@ -250,10 +250,10 @@ class CommitStorage:
         """Yield one payload entry for each (commit, repository) of a run, oldest commit first."""
         return reading.sighted(self._connection, run_id)
 
-    def runs(self, *, limit: int = 20) -> Sequence[Mapping[str, Any]]:
-        """Return the latest runs, newest first."""
+    def runs(self, *, limit: int = 20, run_id: str | None = None) -> Sequence[Mapping[str, Any]]:
+        """Return the latest runs, newest first, or the one of an id."""
         with self._connection.reading() as db:
-            return runs.latest(db, limit)
+            return runs.latest(db, limit, run_id)
 
     def key_rules(self) -> frozenset[str]:
         """Return the fingerprints of the rules by which the stored keys were derived."""
