@@ -223,7 +223,8 @@ def test_source_that_closes_badly_has_done_its_work(rc: Any, empty_shell: Any) -
     """All is stored by then: the log tells, and the run is complete; a list instead of a generator will do as well."""
     assert (rc("close raises", *SCAN).code, rc("a list", *SCAN).code) == (0, 0)
     assert [status for status, _ in recorded(rc)] == ["complete", "complete"]
-    assert "it is jammed" in log(empty_shell)[0]
+    # Which log comes first is open: two runs of one second differ by chance only.
+    assert ["it is jammed" in text for text in log(empty_shell)].count(True) == 1
 
 
 def test_source_that_cannot_count_is_told_of(rc: Any) -> None:
