@@ -118,10 +118,12 @@ def _serve(service: str, *, framework: str | None, path: str | None, **options: 
         file = _log_file(serving)
         serving = attrs.evolve(serving, logging=_logging(file))
         serving.export()
-        _announce(serving, listener, name, repairs=decoder.can_repair, proofs=bool(decoder.secrets))
-        for line in told:
-            _tell(line)
-        _run(server, serving, listener)
+        # A signal is how a server ends, so it counts as success: from the first line on, which says that it serves.
+        with contextlib.suppress(KeyboardInterrupt):
+            _announce(serving, listener, name, repairs=decoder.can_repair, proofs=bool(decoder.secrets))
+            for line in told:
+                _tell(line)
+            server.serve(serving, listener)
 
 
 def _checked(path: str) -> str:
@@ -171,12 +173,6 @@ def _tell(line: str) -> None:
 
     with reader_may_leave():
         click.echo(f"rc: {line}", err=True)
-
-
-def _run(server: Any, serving: Serving, listener: socket.socket) -> None:
-    """Serve until a signal comes: that is how a server ends, so it counts as success."""
-    with contextlib.suppress(KeyboardInterrupt):
-        server.serve(serving, listener)
 
 
 # --- logs ----------------------------------------------------------------------------------------------------

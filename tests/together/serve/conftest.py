@@ -83,7 +83,7 @@ class Server:
         while "\n" not in self.said:
             assert self.process.poll() is None, self.said
             assert time.monotonic() < deadline
-            time.sleep(0.02)
+            time.sleep(0.002)
         self.first_line = self.said.splitlines()[0]
         found = re.search(r"(http://\S+?)(/\S*) ", self.first_line)
         assert found is not None, self.said

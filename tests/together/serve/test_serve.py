@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
 import signal
 import socket
@@ -76,10 +77,14 @@ def test_first_line_logs_and_end(place: Any, framework: str) -> None:
         assert secret not in logs + server.said
 
 
-def test_ctrl_c_ends_it_like_a_server(place: Any) -> None:
-    """The exit code says that it ended as it should, and nothing is left on stderr."""
-    server = place.serve()
-    assert server.stop(signal.SIGINT) == 0
+@both
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("seconds", [0, 0.02, 0.05, 0.08, 0.12, 0.3])
+def test_a_signal_ends_it_like_a_server(place: Any, framework: str, number: int, seconds: float) -> None:
+    """Also while it still starts: the exit code says that it ended as it should, and nothing is left on stderr."""
+    server = place.serve("--with", framework)
+    time.sleep(seconds)
+    assert server.stop(number) == 0
     assert server.said.count("\n") == 1
 
 
@@ -197,9 +202,10 @@ def test_missing_framework_is_told(place: Any) -> None:
 # --- how it ends ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize(("framework", "workers"), [("fastapi", "1"), ("fastapi", "2"), ("flask", "2")])
-def test_requests_that_were_begun_are_answered(place: Any, framework: str, workers: str) -> None:
-    """SIGTERM comes in the middle of a body: that delivery is stored and answered, then the server is gone."""
+def test_requests_that_were_begun_are_answered(place: Any, framework: str, workers: str, number: int) -> None:
+    """A signal comes in the middle of a body: that delivery is stored and answered, then the server is gone."""
     server = place.serve("--with", framework, "--workers", workers)
     body, headers = a_delivery(1)
     head = "".join(f"{name}: {value}\r\n" for name, value in {**headers, "Content-Length": str(len(body))}.items())
@@ -209,7 +215,9 @@ def test_requests_that_were_begun_are_answered(place: Any, framework: str, worke
         with socket.create_connection((address.hostname, address.port), timeout=20) as half:
             half.sendall(f"POST {server.path} HTTP/1.1\r\nHost: x\r\n{head}\r\n".encode() + body[:100])
             time.sleep(0.3)
-            server.process.send_signal(signal.SIGTERM)
+            # A terminal sends Ctrl-C to all processes of the command.
+            to = os.killpg if number == signal.SIGINT else os.kill
+            to(server.process.pid, number)
             time.sleep(0.5)
             half.sendall(body[100:])
             answer = half.recv(1000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import signal
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,11 @@ class FastApiServer:
             timeout_graceful_shutdown=30,
         )
         if serving.workers == 1:
-            uvicorn.Server(config).run(sockets=[listener])
+            server = uvicorn.Server(config)
+            # uvicorn listens to signals once its event loop runs: one that comes earlier must not break that off.
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, server.handle_exit)
+            server.run(sockets=[listener])
         else:
             _supervise(config, listener)
 

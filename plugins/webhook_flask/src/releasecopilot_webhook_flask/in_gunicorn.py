@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 import struct
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
@@ -15,11 +16,17 @@ from releasecopilot_core import Serving, Webhook
 
 from .serving import application
 
+if TYPE_CHECKING:
+    from types import FrameType
+
 #: Threads of one process: each waits for one sender, and then for the disk, more than for Python.
 THREADS = 64
 
 #: Seconds in which the next bytes of a request must come: a sender that vanished would keep its thread for ever.
 SILENCE_SECONDS = 10
+
+#: What ends a worker.
+_ENDING = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 
 
 def serve(serving: Serving, listener: socket.socket) -> None:
@@ -44,6 +51,8 @@ class _Application(BaseApplication):
 
     def __init__(self, serving: Serving, listener: socket.socket) -> None:
         self._serving = serving
+        self._came: list[int] = []
+        self._handlers: dict[int, Any] = {}
         self._options = {
             # gunicorn goes on to own the file descriptor.
             "bind": f"fd://{listener.detach()}",
@@ -53,6 +62,8 @@ class _Application(BaseApplication):
             "logger_class": _Logger,
             "accesslog": "-" if serving.access_log else None,
             "control_socket_disable": True,
+            "on_starting": _end_gracefully,
+            "post_worker_init": self._hear,
             "worker_exit": _close,
             "proc_name": "rc serve",
         }
@@ -65,11 +76,29 @@ class _Application(BaseApplication):
 
     def load(self) -> Any:
         """Open the webhook in the worker: a database must not be carried over a fork."""
+        # gunicorn listens already. An exception of its handlers in the middle of an import would be told as a failure.
+        self._handlers = {number: signal.signal(number, self._put_off) for number in _ENDING}
         webhook = self._serving.open()
         webhook.start()
         app = application(webhook, self._serving.path)
         app.extensions["webhook"] = webhook
         return app
+
+    def _put_off(self, number: int, _: FrameType | None) -> None:
+        self._came.append(number)
+
+    def _hear(self, _: Any) -> None:
+        """Give the signals of a worker that is ready back to gunicorn, with those that came meanwhile."""
+        self._handlers[signal.SIGINT] = self._handlers[signal.SIGTERM]  # a terminal sends Ctrl-C to workers as well
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        for number in self._came:
+            signal.raise_signal(number)
+
+
+def _end_gracefully(arbiter: Any) -> None:
+    """Let Ctrl-C wait for requests that were begun, as SIGTERM does; gunicorn would drop them."""
+    arbiter.handle_int = arbiter.handle_term
 
 
 def _close(_: Any, worker: Any) -> None:
