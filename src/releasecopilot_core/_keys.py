@@ -83,10 +83,8 @@ class KeyFinder:
         yield from ((key, "other") for key in unexplained)
 
     def _ask_one(self, plugin: str, piece: Commit) -> set[str]:
-        for name, answer in self._host.ask(_HOOK, commit=piece, settings=self._settings):
-            if name == plugin:
-                return {key for key in _iterable(answer) if isinstance(key, str)}
-        return set()
+        answers = self._host.ask(_HOOK, commit=piece, settings=self._settings)
+        return {key for name, answer in answers if name == plugin for key in _iterable(answer) if isinstance(key, str)}
 
     @property
     def fingerprint(self) -> str:

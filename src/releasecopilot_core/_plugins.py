@@ -6,7 +6,7 @@ import functools
 import importlib.metadata
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import attrs
@@ -48,7 +48,7 @@ class Host:
         self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(_hookspecs)
         self._infos: dict[str, PluginInfo] = {}
-        self._callers: dict[str, list[tuple[str, Callable[..., list[Any]]]]] = {}
+        self._found: dict[str, Sequence[tuple[str, pluggy.HookImpl]]] = {}
         self._faults: dict[tuple[str, str], tuple[int, str]] = {}
         self._openers: dict[tuple[str, str], str] = {}
         self._loaded = False
@@ -125,10 +125,9 @@ class Host:
         Iterable answers other than mappings and texts come as lists. A plugin that raises is noted in `problems` and
         skipped; an error that this package raises on purpose (a wrong setting, say) is passed on.
         """
-        for name, call in self._callers_of(hook):
+        for name, impl in self._implementations(hook):
             try:
-                answers = call(**arguments)
-                answer = _drained(answers[0]) if answers else None
+                answer = _drained(impl.function(*[arguments[wanted] for wanted in impl.argnames]))
             except ReleaseCopilotError:
                 raise
             except KeyboardInterrupt:
@@ -139,19 +138,15 @@ class Host:
             if answer is not None:
                 yield name, answer
 
-    def _callers_of(self, hook: str) -> list[tuple[str, Callable[..., list[Any]]]]:
-        """Return one caller a plugin, built once: pluggy's own call stops at the first plugin that raises."""
-        with self._lock:
-            if hook not in self._callers:
+    def _implementations(self, hook: str) -> Sequence[tuple[str, pluggy.HookImpl]]:
+        """Return what implements a hook, by the plugins' names; pluggy's own call stops at the first plugin that raises."""
+        found = self._found.get(hook)
+        if found is None:
+            with self._lock:
                 self.load()
-                implementers = {
-                    impl.plugin_name: impl.plugin for impl in getattr(self._manager.hook, hook).get_hookimpls()
-                }
-                self._callers[hook] = [
-                    (name, self._manager.subset_hook_caller(hook, [p for n, p in implementers.items() if n != name]))
-                    for name in sorted(implementers)
-                ]
-            return self._callers[hook]
+                impls = getattr(self._manager.hook, hook).get_hookimpls()
+                found = self._found[hook] = sorted(((i.plugin_name, i) for i in impls), key=lambda pair: pair[0])
+        return found
 
     def named(self, hook: str, **arguments: Any) -> dict[str, tuple[str, Any]]:
         """Return name -> (plugin, value) over the mappings that all plugins return; the first plugin's name wins."""

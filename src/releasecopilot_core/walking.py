@@ -15,7 +15,7 @@ import attrs
 
 from ._batch import Batch, Walk
 from ._interfaces import Memory
-from ._model import Commit, Problem, Repository, Sighting, Window
+from ._model import Commit, FilesStatus, Problem, Repository, Sighting, Window
 from .errors import CommitsVanished, ListingExpired, SourceError
 
 #: How many further pages of older commits are read before a first contact stops at the window's start: order is
@@ -203,7 +203,7 @@ class BranchWalker:
             older_seen = older_seen or any(self._is_older(commit) for commit in page.commits)
             stop = bounded and older_pages >= FURTHER_PAGES and not page.last
             own, line = self._own_line(walk, page.commits, outside)
-            commits = tuple(self._seen(commit, walk, own, bounded=bounded) for commit in page.commits)
+            commits = self._seen(page.commits, walk, own, bounded=bounded)
             walk = attrs.evolve(walk, boundary=_next_boundary(walk.boundary, page.commits), line=line)
             if stop:
                 walk = attrs.evolve(walk, bounded=True, since=self.window.start)
@@ -222,12 +222,21 @@ class BranchWalker:
     def _is_older(self, commit: Commit) -> bool:
         return commit.date is not None and commit.date < self.window.start
 
-    def _seen(self, commit: Commit, walk: Walk, own: frozenset[str], *, bounded: bool) -> Commit:
+    def _seen(self, commits: Iterable[Commit], walk: Walk, own: frozenset[str], *, bounded: bool) -> tuple[Commit, ...]:
+        # Two sightings, which all commits of the page share.
+        here = {
+            is_own: frozenset({Sighting(self.repository.uuid, self.now, branch=walk.branch, own=is_own)})
+            for is_own in (False, True)
+        }
         # Behind the window of a first contact a file list is not worth a request, until --full.
-        skipped = (bounded or walk.bounded) and not self.full and self._is_older(commit)
-        sighting = Sighting(self.repository.uuid, self.now, branch=walk.branch, own=commit.sha in own)
-        status = commit.files_status if commit.files is not None else "skipped" if skipped else "owed"
-        return commit.but(sightings=frozenset({sighting}), files_status=status)
+        skipping = (bounded or walk.bounded) and not self.full
+
+        def status(commit: Commit) -> FilesStatus:
+            if commit.files is not None:
+                return commit.files_status
+            return "skipped" if skipping and self._is_older(commit) else "owed"
+
+        return tuple(commit.but(sightings=here[commit.sha in own], files_status=status(commit)) for commit in commits)
 
     def _own_line(
         self, walk: Walk, commits: Iterable[Commit], outside: frozenset[str] | None

@@ -14,7 +14,5 @@ if TYPE_CHECKING:
 def rc_story_keys(commit: Commit, settings: Settings) -> list[StoryKey]:
     """Return the Jira keys in the commit's texts, by the rules of the settings section `story_keys`."""
     from .extract import story_keys
-    from .settings import StoryKeySettings
 
-    # `section` hands out one object again and again, and what is derived from it lives on it: nothing is read twice.
-    return story_keys(commit, settings.section("story_keys", StoryKeySettings))
+    return story_keys(commit, settings)

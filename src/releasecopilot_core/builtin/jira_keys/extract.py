@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING
 
 from releasecopilot_core import StoryKey
 
+from .settings import StoryKeySettings
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from releasecopilot_core import Commit
-
-    from .settings import StoryKeySettings
+    from releasecopilot_core import Commit, Settings
 
 # Combining accents belong to the letter before them, though `\w` does not say so.
 _WORD = r"\w\u0300-\u036f"
 # Most texts end here: no chunk is cut where nothing can be a key.
 _MAYBE = re.compile(r"[A-Z0-9]-[1-9]")
 _MAYBE_ANY_CASE = re.compile(r"[A-Za-z0-9]-[1-9]")
-# A chunk begins where no other can: one attempt a chunk, hence linear.
-_CHUNK = re.compile(rf"(?<![{_WORD}-])[{_WORD}]*+-[{_WORD}-]*+")
+_PART = re.compile(rf"[{_WORD}-]")
+_NO_PART = re.compile(rf"[^{_WORD}-]")
 
 _PROJECT = re.compile(r"[A-Z][A-Z0-9_]+")
 # Seven digits: nobody has ten million stories, and dates (20240501) have eight.
@@ -37,6 +37,7 @@ _NUMBERED = re.compile(r"(?:\w*_)?[A-Z]?[a-z]{2,}[0-9]{1,3}")
 _DAY = re.compile(r"(?:19|20)[0-9]{2}[01][0-9][0-3][0-9]")
 _YEAR = 4
 _UUID = re.compile(r"(?<![0-9A-Za-z])[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}(?![0-9A-Za-z])")
+_UUID_LENGTH = 36
 # Base64 for URLs has hyphens, too. No word is as long and mixes both cases with digits.
 _RANDOM = re.compile(r"(?=\w*[a-z])(?=\w*[A-Z])(?=\w*[0-9])\w{10,}")
 
@@ -51,16 +52,18 @@ _BORDER_ESCAPE = re.compile(r"0[9AaDd]|2[0-9A-Fa-f]|3[A-Fa-f]|5[B-Fb-f]|60|7[B-E
 _UPPER = str.maketrans(ascii_lowercase, ascii_uppercase)
 
 
-def story_keys(commit: Commit, settings: StoryKeySettings) -> list[StoryKey]:
-    """Return the commit's keys with their origins; each text is read by itself."""
+def story_keys(commit: Commit, settings: Settings) -> list[StoryKey]:
+    """Return the commit's keys with their origins, by the section `story_keys`; each text is read by itself."""
+    # It is one object again and again, and what is derived from it lives on it: nothing is read twice.
+    rules = settings.section("story_keys", StoryKeySettings)
     found: list[StoryKey] = []
     if commit.message is not None:
-        found += [StoryKey(key, "message") for key in keys_in(commit.message, settings)]
+        found += [StoryKey(key, "message") for key in keys_in(commit.message, rules)]
     if commit.sightings:
         for branch in commit.branches:
-            found += [StoryKey(key, "branch") for key in keys_in(branch, settings, branch=True)]
+            found += [StoryKey(key, "branch") for key in keys_in(branch, rules, branch=True)]
         for title in commit.titles:
-            found += [StoryKey(key, "pr_title") for key in keys_in(title, settings)]
+            found += [StoryKey(key, "pr_title") for key in keys_in(title, rules)]
     return found
 
 
@@ -74,13 +77,24 @@ def keys_in(text: str, settings: StoryKeySettings, *, branch: bool = False) -> s
     if not (_MAYBE_ANY_CASE if any_case else _MAYBE).search(text):
         return set()
     found: set[str] = set()
-    for match in _CHUNK.finditer(text):
-        chunk = match[0]
-        if _MAYBE_ANY_CASE.search(chunk):
-            start = _first_letter(text, match.start(), match.end())
-            if start is not None:
-                found.update(_keys_of_chunk(text, start, match.end(), settings, branch=branch, any_case=any_case))
+    end = 0
+    for match in _MAYBE_ANY_CASE.finditer(text):
+        if match.start() < end:
+            continue  # in the chunk that was read
+        begin = _chunk_begin(text, match.start(), end)
+        rest = _NO_PART.search(text, match.end())
+        end = len(text) if rest is None else rest.start()
+        start = _first_letter(text, begin, end)
+        if start is not None:
+            found.update(_keys_of_chunk(text, start, end, settings, branch=branch, any_case=any_case))
     return found
+
+
+def _chunk_begin(text: str, inside: int, end: int) -> int:
+    """Return where the chunk around a place begins, which is not before the `end` of the one before."""
+    while inside > end and _PART.match(text, inside - 1):
+        inside -= 1
+    return inside
 
 
 def _first_letter(text: str, start: int, end: int) -> int | None:
@@ -98,7 +112,8 @@ def _keys_of_chunk(
     text: str, start: int, end: int, settings: StoryKeySettings, *, branch: bool, any_case: bool
 ) -> Iterator[str]:
     """Yield the keys of `text[start:end]`, from left to right."""
-    parts = _UUID.sub("uuid", text[start:end]).split("-")
+    chunk = text[start:end]
+    parts = (_UUID.sub("uuid", chunk) if len(chunk) >= _UUID_LENGTH else chunk).split("-")
     # Where the last number was that belongs to a key (counting or not), and what stood behind it: RC-12-RC-13 and
     # RC-12_RC-13 are two keys each.
     number_at, after_number = -1, ""

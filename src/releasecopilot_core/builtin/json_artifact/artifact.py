@@ -134,7 +134,9 @@ class EntryCheck:
         import fastjsonschema
 
         self._definition = {**definition["$defs"]["entry"], "$defs": definition["$defs"]}
-        self._check = fastjsonschema.compile(self._definition, use_default=False)
+        # What is referred to is put in its place: each reference is a call, and a name that is written for a fault.
+        plain = _without_references(definition["$defs"]["entry"], definition["$defs"])
+        self._check = fastjsonschema.compile(plain, use_default=False)
 
     def fault_of(self, entry: dict[str, Any]) -> Any:
         """Return the first fault of an entry, as jsonschema describes it; `None` for a good one."""
@@ -146,6 +148,17 @@ class EntryCheck:
         except JsonSchemaValueException:
             return next(Draft202012Validator(self._definition).iter_errors(entry), None)
         return None
+
+
+def _without_references(part: Any, definitions: Mapping[str, Any]) -> Any:
+    """Return a part of a schema in which every `$ref` is what it refers to."""
+    if isinstance(part, list):
+        return [_without_references(item, definitions) for item in part]
+    if not isinstance(part, dict):
+        return part
+    if "$ref" in part:
+        return _without_references(definitions[part["$ref"].removeprefix("#/$defs/")], definitions)
+    return {key: _without_references(value, definitions) for key, value in part.items()}
 
 
 @attrs.define

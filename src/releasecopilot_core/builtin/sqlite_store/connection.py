@@ -198,6 +198,11 @@ class Connection:
             self.db.conn.execute(f"PRAGMA busy_timeout = {int(patience * 1000)}")
             self._patience = patience
 
+    def all(self, sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
+        """Return all rows of a question that has few answers."""
+        with self.reading() as connection:
+            return connection.execute(sql, parameters).fetchall()
+
     def rows(self, sql: str, parameters: Any = (), *, size: int = 500) -> Iterator[tuple[Any, ...]]:
         """Yield rows in blocks, so that the lock is not held while the caller works on them."""
         with self.reading() as connection:

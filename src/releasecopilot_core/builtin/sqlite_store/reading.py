@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from releasecopilot_core import Commit, Repository, RepositoryState, Sighting, StoryKey, Walk
@@ -169,20 +171,20 @@ def _payload(connection: Connection, block: list[tuple[Any, ...]]) -> Iterator[d
     shas = json.dumps(sorted({row[0] for row in block}))
 
     def grouped(sql: str, key: Callable[[tuple[Any, ...]], Any]) -> dict[Any, list[tuple[Any, ...]]]:
-        found: dict[Any, list[tuple[Any, ...]]] = {}
-        for row in connection.rows(sql.format("sha IN (SELECT value FROM json_each(?))"), (shas,)):
-            found.setdefault(key(row), []).append(row)
-        return found
+        """Return the rows of each group; they come group by group."""
+        rows = connection.all(sql.format("sha IN (SELECT value FROM json_each(?))"), (shas,))
+        return {group: list(found) for group, found in groupby(rows, key)}
 
     files = grouped(
         "SELECT sha, path, status, old_path, lines_added, lines_removed FROM commit_files WHERE {} ORDER BY sha, path",
-        lambda row: row[0],
+        itemgetter(0),
     )
     branches = grouped(
-        "SELECT sha, repository_id, branch, via FROM commit_branches WHERE {} ORDER BY branch", lambda row: row[:2]
+        "SELECT sha, repository_id, branch, via FROM commit_branches WHERE {} ORDER BY sha, repository_id",
+        itemgetter(0, 1),
     )
     keys = grouped(
-        "SELECT DISTINCT sha, story_key FROM commit_story_keys WHERE {} ORDER BY story_key", lambda row: row[0]
+        "SELECT DISTINCT sha, story_key FROM commit_story_keys WHERE {} ORDER BY sha, story_key", itemgetter(0)
     )
     for sha, repository, full_name, new, author, date, files_status in block:
         links = branches.get((sha, repository), [])

@@ -170,7 +170,7 @@ class CommitStorage:
     def known_elsewhere(self, repository: Repository, branch: str, shas: Sequence[str]) -> frozenset[str]:
         """Return those of `shas` that were seen on another branch, or that another live head reaches."""
         # Mostly they are what a push brings, and new.
-        shas = [sha for (sha,) in self._connection.rows(reading.FAMILIAR, {"shas": json.dumps(list(shas))})]
+        shas = [sha for (sha,) in self._connection.all(reading.FAMILIAR, {"shas": json.dumps(list(shas))})]
         if not shas:
             return frozenset()
         sql = (

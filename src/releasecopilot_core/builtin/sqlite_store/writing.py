@@ -165,13 +165,14 @@ def _linked(db: sqlite3.Connection, repository_id: int, shas: str) -> frozenset[
 
 def _commit_row(commit: Commit) -> tuple[str | None, ...]:
     seen = commit.sightings
+    date = stamp(commit.date)
     return (
         commit.sha,
         commit.author,
         commit.author_name,
         commit.author_email,
-        stamp(commit.date),
-        stamp(commit.author_date),
+        date,
+        date if commit.author_date == commit.date else stamp(commit.author_date),
         commit.message,
         commit.files_status,
         _seen(min([s.seen_at for s in seen])) if seen else None,
