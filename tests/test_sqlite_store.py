@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from releasecopilot_core import Batch, CommitStorage, Repository, StoryKey
-from releasecopilot_core.builtin.sqlite_store import budgets
+from releasecopilot_core.builtin.sqlite_store import budgets, storage
 from releasecopilot_core.builtin.sqlite_store.schema import APPLICATION_ID, VERSION, migrations
 from releasecopilot_core.errors import DatabaseFormatError, MissingDatabaseError, StoreBusyError, StoreError
 from releasecopilot_core.testing import StoreContract
@@ -67,6 +67,24 @@ def test_any_order_repetition_and_split_gives_the_same_tables(
         for batch in shuffled:
             other.apply(batch)
         assert tables(one, without=set()) == tables(other, without=set())
+
+
+@given(drawn=st.lists(batches(), max_size=4))
+def test_large_batches_bring_whatever_they_refer_to(tmp_path_factory: Any, drawn: list[Batch]) -> None:
+    """They are not held to the foreign keys, and would pass; all other writes are."""
+    folder = tmp_path_factory.mktemp("large")
+    with CommitStorage(folder / "one.db") as one, CommitStorage(folder / "other.db") as other:
+        for batch in drawn:
+            other.apply(batch)
+            with pytest.MonkeyPatch.context() as patched:
+                patched.setattr(storage, "LARGE", 0)
+                one.apply(batch)
+            orphan = "INSERT INTO commit_story_keys VALUES ('nothing', 'RC-1', 'message', 'x')"
+            with pytest.raises(sqlite3.IntegrityError), one._connection.writing() as db:
+                db.execute(orphan)
+        assert tables(one) == tables(other)
+        with one._connection.reading() as db:
+            assert db.execute("PRAGMA foreign_key_check").fetchall() == []
 
 
 @given(drawn=st.lists(batches(), max_size=4))

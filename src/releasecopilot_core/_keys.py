@@ -125,6 +125,6 @@ def _checked(key: object) -> str:
 
 def _iterable(answer: object) -> Iterable[object]:
     # A text is iterable too: "RC-1" would become four keys.
-    if isinstance(answer, str | bytes) or not isinstance(answer, Iterable):
+    if not isinstance(answer, list) and (isinstance(answer, str | bytes) or not isinstance(answer, Iterable)):
         raise TypeError(f"expected a list of keys, not {answer!r}")
     return answer

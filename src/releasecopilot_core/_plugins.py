@@ -319,9 +319,9 @@ def _entry_points() -> list[importlib.metadata.EntryPoint]:
 
 def _drained(answer: Any) -> Any:
     """Turn a generator into a list here, inside the caller's `try`: it raises only when it is read."""
-    if answer is None or isinstance(answer, str | bytes | Mapping):
+    if isinstance(answer, list) or not hasattr(answer, "__next__"):
         return answer
-    return list(answer) if hasattr(answer, "__next__") else answer
+    return answer if isinstance(answer, str | bytes | Mapping) else list(answer)
 
 
 def in_one_line(error: BaseException) -> str:

@@ -60,7 +60,7 @@ class Connection:
     def _open(self) -> None:
         self._durable: bool | None = None
         self._bulk: bool | None = None
-        self._log_pages = 0
+        self._large: bool | None = None
         self._patience = BUSY_SECONDS
         with self._explained():
             if self.path != ":memory:":
@@ -94,7 +94,6 @@ class Connection:
     def _prepare(self) -> None:
         self._refuse_strangers()
         self._use_write_ahead_log()
-        self.db.conn.execute("PRAGMA foreign_keys = ON")
         if self._pragma("user_version") < VERSION:
             self._migrate()
         for statement in _TEMPORARY:
@@ -149,7 +148,8 @@ class Connection:
         """Run one transaction: all of it, or nothing. It takes the write lock at once, waiting up to 5 s.
 
         After a power cut the last transactions may be missing (what was scanned is scanned again), a `durable` one never.
-        `large` ones let the log grow longer before it is written back.
+        `large` ones let the log grow longer before it is written back, and are not held to the foreign keys, which costs a
+        look-up a row: whatever they refer to they write themselves.
         """
         with self.reading() as connection:
             if durable is not self._durable:
@@ -159,9 +159,10 @@ class Connection:
                 # In memory the temporary tables' rollback journal costs a third, but grows with what is deleted from them.
                 connection.execute(f"PRAGMA temp.journal_mode = {'DELETE' if bulk else 'MEMORY'}")
                 self._bulk = bulk
-            if self._log_pages != (pages := LARGE_LOG_PAGES if large else LOG_PAGES):
-                connection.execute(f"PRAGMA wal_autocheckpoint = {pages}")
-                self._log_pages = pages
+            if large is not self._large:
+                connection.execute(f"PRAGMA wal_autocheckpoint = {LARGE_LOG_PAGES if large else LOG_PAGES}")
+                connection.execute(f"PRAGMA foreign_keys = {'OFF' if large else 'ON'}")
+                self._large = large
             # A deferred transaction that reads first and writes later fails at once when somebody else wrote between.
             connection.execute("BEGIN IMMEDIATE")
             try:
