@@ -1,11 +1,15 @@
 """Histories that look grown: a few files a commit, branches that are merged, messages with stories, many authors.
 
+What real ones are like was counted in three (of pytest, Jenkins and Pillow, in 2026): 14 to 30 in a hundred commits are
+merges, and a commit changes 4 to 6 lines of a file in the middle, 28 to 70 at the ninetieth percentile.
+
 They are the same each time. A tree begins with some files and grows with the commits up to a limit; from there on as many
 files go as come. A change stays near one place of the tree, as changes do.
 """
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -21,8 +25,11 @@ NEWEST = datetime(2026, 11, 1, 12, tzinfo=UTC)
 _APART = timedelta(minutes=9)
 _AUTHORS = 120
 _BODY = "\nThe order of lines no longer matters, and a line without a price is refused where it is read.\n"
-#: One commit in so many on the main branch is followed by a branch of a few commits, and its merge.
-_BRANCHES, _LONGEST = 12, 4
+#: One commit in so many on the main branch is followed by a branch of a few commits, and its merge: 15 in a hundred commits
+#: are merges then.
+_BRANCHES, _LONGEST = 3, 4
+#: A change replaces a run of lines, whose length is lognormal: 3 in the middle, 17 at the ninetieth percentile.
+_LINES = (math.log(2.5), 1.5)
 _SERVICES = ("billing", "catalog", "checkout", "gateway", "identity", "ledger", "notify", "orders", "search", "stock")
 _LAYERS = ("api", "domain", "persistence", "jobs")
 
@@ -46,7 +53,7 @@ _LAYOUTS: Mapping[str, Callable[[int], str]] = MappingProxyType({"flat": _flat, 
 class Shape:
     """What a history looks like: so many `commits`, merges included, the first of which brings `files` files.
 
-    There are never more files than `most_files`; each has so many `lines`, and a commit that touches it changes one.
+    There are never more files than `most_files`; each has so many `lines`, and a commit that touches it changes some.
     `layout` is `flat` (two folders deep) or `deep` (as Java's are). After each number of commits in `stops`, in rising order,
     a ref `refs/at/NUMBER` has exactly so many behind it.
     """
@@ -141,12 +148,15 @@ class _Growth:
         return f"D {self._paths.pop(self._random.randrange(len(self._paths)))}\n".encode()
 
     def _written(self, path: str) -> bytes:
-        """Write a new file, or one in which one line is another one now."""
+        """Write a new file, or one in which a run of lines is another one now."""
         lines = self._texts.get(path)
         if lines is None:
             begin = self._random.randrange(40) * self._shape.lines
             lines = self._texts[path] = [f"// {path}\n".encode(), *self._pool[begin : begin + self._shape.lines]]
         else:
-            lines[self._random.randrange(1, len(lines))] = f"        total += changed_by({self._mark})\n".encode()
+            count = min(len(lines) - 1, max(1, round(self._random.lognormvariate(*_LINES))))
+            start = self._random.randrange(1, len(lines) + 1 - count)
+            for number in range(start, start + count):
+                lines[number] = f"        total += changed_by({self._mark}, {number})\n".encode()
         content = b"".join(lines)
         return f"M 100644 inline {path}\ndata {len(content)}\n".encode() + content + b"\n"
