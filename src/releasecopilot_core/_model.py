@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import attrs
@@ -181,6 +182,15 @@ def _as_sightings(sightings: Iterable[Sighting]) -> frozenset[Sighting]:
     return frozenset(by_place.values())
 
 
+# Commits of one page share their sightings.
+@lru_cache(maxsize=64)
+def _names(sightings: frozenset[Sighting]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the branches whose own a commit is, and the titles of its pull requests; both sorted."""
+    branches = {s.branch for s in sightings if s.branch is not None and s.own}
+    titles = {s.title for s in sightings if s.title is not None}
+    return tuple(sorted(branches)), tuple(sorted(titles))
+
+
 @attrs.frozen(order=True)
 class StoryKey:
     """A story that a commit belongs to: the key, where it was found, and which plugin found it."""
@@ -224,12 +234,12 @@ class Commit:
     @property
     def branches(self) -> tuple[str, ...]:
         """Names of the branches whose own commit this is, sorted: those that say something about its story."""
-        return tuple(sorted({s.branch for s in self.sightings if s.branch is not None and s.own}))
+        return _names(self.sightings)[0]
 
     @property
     def titles(self) -> tuple[str, ...]:
         """Titles of the pull requests that carry it, sorted."""
-        return tuple(sorted({s.title for s in self.sightings if s.title is not None}))
+        return _names(self.sightings)[1]
 
     @property
     def texts(self) -> tuple[str, ...]:

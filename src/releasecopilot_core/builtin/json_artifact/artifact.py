@@ -184,5 +184,5 @@ def _left_out(entry: dict[str, Any], fault: Any) -> Problem:
     return Problem(kind="invalid-entry", message=message, repository=entry.get("repository"))
 
 
-#: One for all: `json.dumps` would make a new encoder for each entry.
-_dumped = json.JSONEncoder(ensure_ascii=False).encode
+#: One for all: `json.dumps` would make a new encoder for each entry. One that holds itself ends in a `RecursionError`.
+_dumped = json.JSONEncoder(ensure_ascii=False, check_circular=False).encode

@@ -18,6 +18,7 @@ from releasecopilot_core import (
     PullRequest,
     Repository,
     Scanned,
+    Sighting,
     Walk,
     files_rank,
 )
@@ -59,9 +60,6 @@ WHERE ({_PR_RANK.format("excluded")}) > ({_PR_RANK.format("pull_requests")})
 def stamp(moment: datetime | None) -> str | None:
     """Return the text form that is stored: `2026-11-23T17:00:00Z`."""
     return None if moment is None else moment.astimezone(UTC).isoformat()[:19] + "Z"
-
-
-_seen = lru_cache(maxsize=64)(stamp)
 
 
 def now() -> str:
@@ -164,7 +162,6 @@ def _linked(db: sqlite3.Connection, repository_id: int, shas: str) -> frozenset[
 
 
 def _commit_row(commit: Commit) -> tuple[str | None, ...]:
-    seen = commit.sightings
     date = stamp(commit.date)
     return (
         commit.sha,
@@ -175,9 +172,16 @@ def _commit_row(commit: Commit) -> tuple[str | None, ...]:
         date if commit.author_date == commit.date else stamp(commit.author_date),
         commit.message,
         commit.files_status,
-        _seen(min([s.seen_at for s in seen])) if seen else None,
-        _seen(max([s.last_seen_at for s in seen])) if seen else None,
+        *_seen(commit.sightings),
     )
+
+
+# Commits of one page share their sightings.
+@lru_cache(maxsize=64)
+def _seen(sightings: frozenset[Sighting]) -> tuple[str | None, str | None]:
+    """Return when a commit was first and last seen, as it is stored."""
+    first = min((s.seen_at for s in sightings), default=None)
+    return stamp(first), stamp(max((s.last_seen_at for s in sightings), default=None))
 
 
 def _write_parents(db: sqlite3.Connection, commits: Iterable[Commit], known: set[str]) -> None:
@@ -238,7 +242,7 @@ def _write_links(db: sqlite3.Connection, commits: Iterable[Commit], repository_i
             if seen.repository != uuid:
                 raise ValueError(f"commit {commit.sha}: sighted in {seen.repository!r}, but the batch is of {uuid!r}")
             if seen.branch is not None:
-                times = (_seen(seen.seen_at), _seen(seen.last_seen_at))
+                times = _seen(commit.sightings if len(commit.sightings) == 1 else frozenset({seen}))
                 branches.append((commit.sha, repository_id, seen.branch, seen.via, int(seen.own), *times))
             if seen.pull_request is not None:
                 pull_requests.append((commit.sha, repository_id, seen.pull_request))
