@@ -29,7 +29,7 @@ from measuring import Result, alternating
 from reading_git import Reading, is_installed, read
 
 SHAPE = grown_histories.Shape(commits=10_000, files=400, most_files=20_000, lines=250, layout="deep")
-ROUNDS = 3
+ROUNDS = 6
 GIT_AIM, PERCEVAL_AIM, PYDRILLER_AIM = 3.0, 3.0, 30.0
 
 _KINDS = ("git log", "whole", "reading", "perceval", "perceval reading", "pydriller")
