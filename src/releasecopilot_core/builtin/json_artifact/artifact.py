@@ -9,6 +9,7 @@ import re
 import secrets
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import IO, Any
@@ -88,7 +89,7 @@ class JsonArtifacts:
         definition = schema()
         head = opening(run)
         file.write(_dumped(head)[:-1] + ', "payload": [')
-        self._write_entries(file, entries, EntryCheck(definition), problems)
+        self._write_entries(file, entries, _entry_check(), problems)
         tail = closing(run, problems)
         # What we wrote ourselves is always checked whole; the payload was checked entry by entry.
         Draft202012Validator(definition).validate({**head, "payload": [], **tail})
@@ -148,6 +149,12 @@ class EntryCheck:
         except JsonSchemaValueException:
             return next(Draft202012Validator(self._definition).iter_errors(entry), None)
         return None
+
+
+@cache
+def _entry_check() -> EntryCheck:
+    """Return the check of all artifacts of this process: a server that repairs writes many, mostly of a few commits."""
+    return EntryCheck(schema())
 
 
 def _without_references(part: Any, definitions: Mapping[str, Any]) -> Any:
