@@ -21,7 +21,7 @@ BUSY_SECONDS = 5.0
 
 #: Pages of 4 KiB in the write-ahead log before it is written back to the file. Hashes come in no order: a thousand commits
 #: touch ten thousand pages of a large database, and touch most of them again in the next transaction.
-LOG_PAGES, LARGE_LOG_PAGES = 4_000, 16_000
+LOG_PAGES, LARGE_LOG_PAGES = 4_000, 32_000
 
 _REMEDIES = {
     "full": "free some space; what was stored stays",
