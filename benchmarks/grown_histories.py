@@ -1,7 +1,8 @@
 """Histories that look grown: a few files a commit, branches that are merged, messages with stories, many authors.
 
 What real ones are like was counted in three (of pytest, Jenkins and Pillow, in 2026): 14 to 30 in a hundred commits are
-merges, and a commit changes 4 to 6 lines of a file in the middle, 28 to 70 at the ninetieth percentile.
+merges, and a commit changes 4 to 6 lines of a file in the middle, 28 to 70 at the ninetieth percentile (of the latter two, in
+the latest part of the history).
 
 They are the same each time. A tree begins with some files and grows with the commits up to a limit; from there on as many
 files go as come. A change stays near one place of the tree, as changes do.
