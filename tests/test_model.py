@@ -134,4 +134,4 @@ def test_window_holds_its_ends() -> None:
 def test_nouns_are_frozen() -> None:
     """What travels cannot be changed on the way."""
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        Commit(sha=SHAS[0]).sha = "x"  # type: ignore[misc]
+        Commit(sha=SHAS[0]).sha = "x"

@@ -130,7 +130,7 @@ class _Unreadable:
         ["A\nB-1"],
         ["\ud800-1"],
         ["R" * 256],
-        [StoryKey(7)],  # type: ignore[arg-type]
+        [StoryKey(7)],
         _Unreadable(),
     ],
     ids=ascii,
@@ -225,7 +225,7 @@ def test_two_plugins_cannot_claim_one_source() -> None:
     """The first by name keeps it, the other is blamed."""
     one, two = _Sources({"toy": lambda settings: 1}), _Sources({"toy": lambda settings: 2})
     with Ingestor(plugins={"a": one, "b": two}) as ingestor:
-        assert ingestor.sources()["toy"](Settings()) == 1  # type: ignore[comparison-overlap]
+        assert ingestor.sources()["toy"](Settings()) == 1
         assert "'toy' is already provided by plugin 'a'" in ingestor.problems()[0].message
 
 

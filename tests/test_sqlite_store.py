@@ -258,7 +258,7 @@ def test_closed_store_says_so(tmp_path: Path) -> None:
     store.close()
     store.close()
     with pytest.raises(StoreError, match="closed"):
-        store.heads(a_batch().repository)  # type: ignore[arg-type]
+        store.heads(a_batch().repository)
 
 
 def test_folder_instead_of_a_file_is_one_clear_line(tmp_path: Path) -> None:

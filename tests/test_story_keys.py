@@ -146,7 +146,7 @@ def test_settings_are_read_once() -> None:
     assert settings.ignored is settings.ignored
     assert settings == StoryKeySettings(projects=("RC",))
     with pytest.raises(AttributeError):
-        settings.projects = ()  # type: ignore[misc]
+        settings.projects = ()
 
 
 # --- laws --------------------------------------------------------------------------------------------------------

@@ -308,7 +308,7 @@ def test_secret_of_the_settings_is_the_default(make: Any) -> None:
 def test_path_for_a_store_is_refused(tmp_path: Path) -> None:
     """The remedy is in the line."""
     with pytest.raises(UsageError, match=r"CommitStorage\(PATH\)"):
-        open_webhook("bitbucket", storage=str(tmp_path / "commits.db"), secret=SECRET)  # type: ignore[arg-type]
+        open_webhook("bitbucket", storage=str(tmp_path / "commits.db"), secret=SECRET)
 
 
 def test_unknown_service_is_refused(storage: CommitStorage) -> None:

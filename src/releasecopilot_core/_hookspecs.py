@@ -4,6 +4,9 @@ A plugin implements any of these with `@hookimpl` and is found by an entry point
 only the arguments that it needs. Hook wrappers are refused, and so is a hook that is not in this list.
 """
 
+# These functions are never called: pluggy reads their names and arguments, people their docstrings.
+# mypy: disable-error-code="empty-body"
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
@@ -25,7 +28,7 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
 @hookspec
-def rc_sources(settings: Settings) -> Mapping[str, Callable[[Settings], Source]]:  # type: ignore[empty-body]
+def rc_sources(settings: Settings) -> Mapping[str, Callable[[Settings], Source]]:
     """Return source name -> a function that opens it; its docstring is the help of `rc ingest NAME-scan`.
 
     It may have attributes: `argument` (such as `"PATH-OR-URL"`) lets repositories be named behind the command, without a
@@ -34,12 +37,12 @@ def rc_sources(settings: Settings) -> Mapping[str, Callable[[Settings], Source]]
 
 
 @hookspec
-def rc_webhooks(settings: Settings) -> Mapping[str, Callable[[Settings], WebhookDecoder]]:  # type: ignore[empty-body]
+def rc_webhooks(settings: Settings) -> Mapping[str, Callable[[Settings], WebhookDecoder]]:
     """Return service name -> a function that opens its webhook decoder; it must need no credentials."""
 
 
 @hookspec
-def rc_story_keys(commit: Commit, settings: Settings) -> Iterable[StoryKey | str]:  # type: ignore[empty-body]
+def rc_story_keys(commit: Commit, settings: Settings) -> Iterable[StoryKey | str]:
     """Return the story keys that a commit's texts name: `StoryKey` objects or plain strings.
 
     Read `commit.message` and `commit.texts` (message, branch names, pull-request titles). It must be pure, and finding
@@ -62,12 +65,12 @@ def rc_open_sink(url: str, settings: Settings) -> Sink | None:
 
 
 @hookspec
-def rc_web_servers(settings: Settings) -> Mapping[str, Any]:  # type: ignore[empty-body]
+def rc_web_servers(settings: Settings) -> Mapping[str, Any]:
     """Return framework name -> an object with `mount(app, receiver, path)` and `serve(receiver, host, port, …)`."""
 
 
 @hookspec
-def rc_checks(settings: Settings, source: str, database: str) -> Mapping[str, Callable[[], Iterable[Finding | str]]]:  # type: ignore[empty-body]
+def rc_checks(settings: Settings, source: str, database: str) -> Mapping[str, Callable[[], Iterable[Finding | str]]]:
     """Return check name -> a function for `rc doctor` that yields what it found about a source and its database.
 
     A `Finding` says what is so, and what to do unless all is well; a plain string is something that is wrong.
@@ -75,5 +78,5 @@ def rc_checks(settings: Settings, source: str, database: str) -> Mapping[str, Ca
 
 
 @hookspec
-def rc_settings_forms() -> Mapping[str, SettingsForm]:  # type: ignore[empty-body]
+def rc_settings_forms() -> Mapping[str, SettingsForm]:
     """Return settings section -> what `rc init` asks for it, and how the answers become YAML."""

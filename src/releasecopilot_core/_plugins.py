@@ -319,9 +319,7 @@ def _entry_points() -> list[importlib.metadata.EntryPoint]:
 
 def _drained(answer: Any) -> Any:
     """Turn a generator into a list here, inside the caller's `try`: it raises only when it is read."""
-    if isinstance(answer, list) or not hasattr(answer, "__next__"):
-        return answer
-    return answer if isinstance(answer, str | bytes | Mapping) else list(answer)
+    return list(answer) if hasattr(answer, "__next__") else answer
 
 
 def in_one_line(error: BaseException) -> str:

@@ -299,9 +299,9 @@ def test_credential_that_git_does_not_take(workspace: Any) -> None:
 
 class _Elsewhere(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        self.server.asked.append(dict(self.headers))  # type: ignore[attr-defined]
+        self.server.asked.append(dict(self.headers))
         self.send_response(302)
-        self.send_header("Location", self.server.target + self.path)  # type: ignore[attr-defined]
+        self.send_header("Location", self.server.target + self.path)
         self.end_headers()
 
     def log_message(self, *_: Any) -> None:

@@ -61,7 +61,7 @@ def shell(workspace: Any, tmp_path: Path) -> Iterator[Any]:
         outputs.extend((done.stdout, done.stderr))
         return done.returncode
 
-    run.outputs = outputs  # type: ignore[attr-defined]
+    run.outputs = outputs
     yield run
     assert leaks(workspace.folder, *outputs) == []
     assert leaks(tmp_path, *outputs) == []

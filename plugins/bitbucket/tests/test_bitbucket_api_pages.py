@@ -266,7 +266,7 @@ def test_secrets_stay_in_their_header(
         except SourceError as error:
             while error is not None:  # with all that it hangs on
                 texts += [str(error), repr(error), repr(vars(error))]
-                error = error.__cause__ or error.__context__  # type: ignore[assignment]
+                error = error.__cause__ or error.__context__
     formatter = logging.Formatter()
     texts += [formatter.format(record) + repr(vars(record)) for record in caplog.records]
     assert any(record.name.startswith("httpcore") for record in caplog.records)

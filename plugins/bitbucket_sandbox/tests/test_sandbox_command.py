@@ -19,8 +19,6 @@ from releasecopilot_bitbucket_sandbox.demo import make
 RC = Path(sys.executable).parent / "rc"
 NOW = "2026-11-23T10:00:00-07:00"
 
-pytestmark = pytest.mark.skipif(not RC.is_file(), reason="the console script rc is not beside this python")
-
 
 def rc(*arguments, environment=None, folder=None):
     """Run `rc` to its end."""

@@ -43,7 +43,7 @@ def test_stop_does_not_wait_for_slow_answers(repository):
     """An answer that would take an hour is sent at once when the sandbox stops."""
     with ThreadPoolExecutor(1) as pool, Sandbox(repository.path, faults={"slow": "3600"}) as sandbox:
         asked = pool.submit(httpx.get, f"{sandbox.url}/user", trust_env=False, timeout=30)
-        while not sandbox._server._open:  # type: ignore[union-attr]
+        while not sandbox._server._open:
             pass
         sandbox.stop()
         assert asked.result().status_code == 200

@@ -56,7 +56,7 @@ def in_threads(
             if item.value is _END:
                 count -= 1
                 continue
-            yield item.value  # type: ignore[misc]
+            yield cast(T, item.value)
             item.done.set()
     finally:
         stop.set()

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import io
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 _LONGEST_LINE = 8_192
 
@@ -32,13 +36,14 @@ class Body(io.RawIOBase):
         """Return true."""
         return True
 
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+    def readinto(self, buffer: WriteableBuffer) -> int:
         """Fill a buffer as far as bytes are there; 0 at the end."""
-        if self._ended or not buffer:
+        view = memoryview(buffer)
+        if self._ended or not view:
             return 0
         if self._chunked and self._left == 0 and not self._next_chunk():
             return 0
-        found = self._source.readinto1(memoryview(buffer)[: self._left])
+        found = self._source.readinto1(view[: self._left])
         if not found:
             raise BrokenBody("the client hung up in the middle of a body")
         self._left -= found

@@ -21,7 +21,8 @@ def open_git(settings: Settings) -> Source:
     return GitSource.from_settings(settings)
 
 
-# What `rc ingest git-scan` takes besides its options, and that it may run in an empty folder.
+# What `rc ingest git-scan` takes besides its options, and that it may run in an empty folder; mypy knows no attributes of
+# functions, which are Python's way to say something of one.
 open_git.argument = "PATH-OR-URL"  # type: ignore[attr-defined]
 open_git.needs_settings = False  # type: ignore[attr-defined]
 

@@ -200,7 +200,7 @@ class Connection:
             self._patience = patience
 
     def all(self, sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
-        """Return all rows of a question that has few answers."""
+        """Return all rows at once; the lock is held until they are read."""
         with self.reading() as connection:
             return connection.execute(sql, parameters).fetchall()
 
