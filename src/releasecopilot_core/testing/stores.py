@@ -234,6 +234,16 @@ class StoreContract:
             assert [(row["run_id"], row["status"]) for row in rows] == [(run.run_id, "complete")]
         assert list(store.runs(run_id="another")) == []
 
+    def test_runs_of_one_second_come_newest_first(self, store: Store) -> None:
+        """Times are whole seconds and ids end at random: neither tells which of two short runs came first."""
+        begun = ["b", "c", "a"]
+        for run_id in begun:
+            run = a_run(run_id=run_id, status="running", finished_at=None)
+            store.begin_run(run)
+            store.finish_run(attrs.evolve(run, status="complete"))
+        assert [row["run_id"] for row in store.runs()] == begun[::-1]
+        assert [row["run_id"] for row in store.runs(limit=2)] == begun[:0:-1]
+
     def test_refresh_leaves_out_what_a_force_push_took(self, store: Store) -> None:
         """A link says "was seen on"; what no head reaches any more is not seen again."""
         window = Window.last(4, until=_NOW)

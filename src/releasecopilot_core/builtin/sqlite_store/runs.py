@@ -58,9 +58,9 @@ def save(db: sqlite3.Connection, run: Run) -> None:
 
 
 def latest(db: sqlite3.Connection, limit: int, run_id: str | None) -> list[dict[str, Any]]:
-    """Return the latest runs, newest first, or the one of an id."""
+    """Return the latest runs, newest first (of one second: the one saved last), or the one of an id."""
     which = "" if run_id is None else "WHERE run_id = :run_id "
-    sql = f"SELECT {', '.join(_COLUMNS)} FROM runs {which}ORDER BY started_at DESC, run_id DESC LIMIT :limit"
+    sql = f"SELECT {', '.join(_COLUMNS)} FROM runs {which}ORDER BY started_at DESC, rowid DESC LIMIT :limit"
     rows = db.execute(sql, {"limit": limit, "run_id": run_id})
     found = [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
     for run in found:
