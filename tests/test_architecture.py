@@ -34,6 +34,7 @@ ROOMS = (
     "document",
     "_preparing",
     "_pipeline",
+    "_group_commit",
     "_webhooks",
     "_session",
     "_requests",

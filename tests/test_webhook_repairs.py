@@ -235,7 +235,7 @@ def test_old_bodies_are_pruned_at_start(make: Any, storage: CommitStorage) -> No
         record = DeliveryRecord(
             id=name, service="test", received_at=moment, status="stored", body=b"{}", body_sha256=name, request_id=name
         )
-        storage.deliver(record, [])
+        storage.deliver_all([(record, [])])
     toy = FakeDecoder(can_repair=True, source=FakeSource(settled))
     with make(toy):
         wait_until(lambda: getattr(storage.delivery("old"), "body", b"") is None)

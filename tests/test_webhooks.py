@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,13 +22,14 @@ from releasecopilot_core import (
     CommitStorage,
     Ingestor,
     PullRequest,
+    Repository,
     Webhook,
     open_webhook,
 )
 from releasecopilot_core._webhooks import Receiver, prune
 from releasecopilot_core.errors import SettingsError, UnknownNameError, UsageError
 from releasecopilot_core.testing import FakeDecoder, mangled
-from releasecopilot_core.testing.stores import a_batch
+from releasecopilot_core.testing.stores import a_batch, a_commit
 from releasecopilot_core.testing.strategies import REPOSITORY, SHAS
 
 SECRET = "s3cret"
@@ -160,6 +162,81 @@ def test_held_database_is_503_in_time(make: Any, storage: CommitStorage) -> None
         assert time.monotonic() - begun < 9
         holder.execute("ROLLBACK")
     assert outcome(delivered(webhook)) == (202, "stored")
+
+
+# --- deliveries that come at once ----------------------------------------------------------------------------
+
+
+class Several(FakeDecoder):
+    """Tells what the body names: each of its numbers is a repository of its own, and `too much` no store can hold."""
+
+    def decode(self, delivery: Any) -> Any:
+        """Return a batch for each."""
+        return [told(name) for name in delivery.payload["tell"]]
+
+
+def told(name: Any) -> Any:
+    """Return a batch of one repository."""
+    return attrs.evolve(
+        TOO_MUCH if name == "too much" else a_batch(a_commit(SHAS[0], sightings=frozenset())),
+        repository=Repository(source="test", uuid=str(name), full_name=f"acme/{name}"),
+    )
+
+
+def together(webhook: Webhook, *tell: Any) -> list[Answer]:
+    """Deliver several bodies at once."""
+    bodies = [json.dumps({"tell": [name], "number": number}).encode() for number, name in enumerate(tell)]
+    waiting = [webhook.submit([], body) for body in bodies]
+    for answer in waiting:
+        webhook.work(until=answer)
+    return [answer.result(0) for answer in waiting]
+
+
+def test_deliveries_at_once_share_a_transaction(make: Any, storage: CommitStorage) -> None:
+    """Each of another repository, they are written with one commit; of the same one they are not."""
+    webhook = make(Several())
+    committed: list[str] = []
+    storage._connection.db.conn.set_trace_callback(lambda sql: committed.append(sql) if sql == "COMMIT" else None)
+    assert {outcome(answer) for answer in together(webhook, 1, 2, 3)} == {(202, "stored")}
+    assert len(committed) == 1
+    assert {outcome(answer) for answer in together(webhook, 4, 5, 5, 5)} == {(202, "stored")}
+    assert len(committed) == 1 + 3
+
+
+def test_what_cannot_be_stored_takes_no_other_with_it(make: Any, storage: CommitStorage) -> None:
+    """One of those that came at once is kept as failed, the others are stored."""
+    answers = together(make(Several()), 1, "too much", 2)
+    assert {outcome(answer) for answer in answers} == {(202, "stored")}
+    found = {record.id: record.status for record in storage.deliveries()}
+    assert [found[answer.body["delivery"]] for answer in answers] == ["stored", "failed", "stored"]
+    assert {state.repository.uuid for state in storage.repositories("test")} == {"1", "2"}
+
+
+def test_held_database_is_503_for_all_that_wait(make: Any, storage: CommitStorage) -> None:
+    """They have waited together, and are not made to wait again one after the other."""
+    webhook = make(Several())
+    with closing(sqlite3.connect(storage.path, isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        begun = time.monotonic()
+        assert {outcome(answer) for answer in together(webhook, 1, 2, 3)} == {(503, "rejected")}
+        assert time.monotonic() - begun < 9
+        holder.execute("ROLLBACK")
+    assert list(storage.deliveries()) == []
+
+
+def test_delivery_is_held_against_what_came_just_before(receiver: Receiver) -> None:
+    """A branch made of what was pushed to another one a moment ago has nothing of its own, as if they had come apart."""
+    a, b = kit.hexadecimal("at once"), kit.hexadecimal("at once, then")
+    commit = kit.commit(b, a, message="no key")
+    bodies = [
+        json.dumps(kit.push("acme/at-once", change)).encode()
+        for change in (kit.updated("main", a, b, [commit]), kit.created("feature/RC-77", b, [commit]))
+    ]
+    waiting = [receiver.submit(kit.headers(kit.PUSH, **kit.signature(body, SECRET)).items(), body) for body in bodies]
+    for answer in waiting:
+        receiver.work(until=answer)
+    (row,) = (row for row in receiver.store.commits(repositories=["acme/at-once"]) if row["hash"] == b)
+    assert (row["branches"], row["story_keys"]) == (["main"], [])
 
 
 # --- real bodies, mangled, repeated, replayed ----------------------------------------------------------------

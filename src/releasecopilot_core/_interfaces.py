@@ -137,11 +137,12 @@ class Store(Memory, Protocol):
 
     # --- deliveries ------------------------------------------------------------------------------------------
 
-    def deliver(self, record: DeliveryRecord, batches: Sequence[Batch]) -> tuple[str, bool]:
-        """Store a delivery and what it tells, in one transaction that survives a power cut; returns its id.
+    def deliver_all(self, told: Sequence[tuple[DeliveryRecord, Sequence[Batch]]]) -> Sequence[tuple[str, bool]]:
+        """Store deliveries with what they tell: all of them, or none, in one transaction that survives a power cut.
 
-        With a request id or a body that is there already it is a duplicate (the second value is true, the id that of
-        the first one): its commits are seen again, and nothing else changes.
+        They are stored in their order; each is given as its record and batches, and returned as the id of its record and
+        whether it is a duplicate. With a request id or a body that is there already it is one, and the id is that of the
+        first: its commits are seen again, and nothing else changes.
         """
 
     def redeliver(self, delivery_id: str, batches: Sequence[Batch], status: DeliveryStatus, reason: str | None) -> None:

@@ -9,6 +9,7 @@ import socket
 import threading
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any, cast
 
 import attrs
@@ -33,6 +34,9 @@ class Webhook:
     What frameworks mount: `receive`, `health`, `path` and `body_limit`. `start` is called in the process that serves
     (after a fork, never before it), `close` at its end; both may be called twice, and it may be started again after it
     was closed. Use it as a context manager.
+
+    Threads call `receive`. An event loop is better off with `submit`, and one thread in `work` for all requests that wait:
+    whoever finds its answer missing when its turn comes sends a thread.
     """
 
     def __init__(self, receiver: Receiver, ingestor: Ingestor, *, repairs: bool) -> None:
@@ -61,6 +65,11 @@ class Webhook:
         return self._receiver.body_limit
 
     @property
+    def is_started(self) -> bool:
+        """Whether it was started, and not closed since."""
+        return self._started
+
+    @property
     def is_proving(self) -> bool:
         """Whether deliveries must prove that their sender knows the secret."""
         return bool(self._receiver.secrets)
@@ -68,6 +77,14 @@ class Webhook:
     def receive(self, headers: Iterable[tuple[str, str]], body: bytes) -> Answer:
         """Return the answer to a delivery; see `Receiver.receive`. Blocking."""
         return self._receiver.receive(headers, body)
+
+    def submit(self, headers: Iterable[tuple[str, str]], body: bytes) -> Future[Answer]:
+        """Queue a delivery without blocking: it is answered while some thread is in `work`."""
+        return self._receiver.submit(headers, body)
+
+    def work(self, until: Future[Answer]) -> None:
+        """Take all deliveries that are queued until this answer is there. Blocking; one thread at a time is best."""
+        self._receiver.work(until)
 
     def too_large(self) -> Answer:
         """Return the answer to a body beyond the limit."""

@@ -6,9 +6,9 @@ import hashlib
 import json
 import logging
 import secrets as random
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from datetime import timedelta
 from typing import Any
 
@@ -16,11 +16,12 @@ import attrs
 
 from ._batch import Batch
 from ._clock import utc_now
+from ._group_commit import Finished, GroupCommit
 from ._interfaces import Store, WebhookDecoder
 from ._keys import KeyFinder
 from ._preparing import prepared
 from ._run import Delivery, DeliveryRecord, DeliveryStatus
-from .errors import StoreError
+from .errors import StoreBusyError, StoreError
 
 _log = logging.getLogger("releasecopilot_core")
 
@@ -29,9 +30,6 @@ _KEPT_HEADERS = frozenset({"content-type", "content-length", "user-agent"})
 
 #: Seconds between two warnings of refused deliveries: whoever reaches the address could fill the log.
 _COMPLAIN_SECONDS = 60.0
-
-#: Seconds that a delivery waits for those before it; then it goes on beside them, and the store decides how long it waits.
-_TURN_SECONDS = 1.0
 
 
 @attrs.frozen
@@ -47,11 +45,25 @@ class Answer:
         return json.dumps(dict(self.body)).encode()
 
 
+@attrs.frozen
+class _Taken:
+    """A delivery on its way into the store."""
+
+    record: DeliveryRecord
+    batches: Sequence[Batch] = ()
+    repositories: frozenset[str] = frozenset()
+
+    def failed(self, error: Exception) -> _Taken:
+        """Return what is stored when what it tells cannot be."""
+        _log.error("what a delivery tells could not be stored", exc_info=error)
+        return _Taken(attrs.evolve(self.record, status="failed", reason=_reason(error)))
+
+
 @attrs.define
 class Receiver:
     """Takes deliveries of one service: proves them genuine, stores them durably, and only then answers.
 
-    Thread-safe, and blocking: an event loop calls it in a thread. Nothing that a sender can send makes it raise. Without
+    Thread-safe: deliveries that come at once share a transaction. Nothing that a sender can send makes it raise. Without
     `secrets` every delivery passes; whoever opens a receiver so must know why.
 
     `body_limit` is in bytes. `on_stored` is called after a delivery that was stored and is no duplicate; `repairs` tells
@@ -67,7 +79,11 @@ class Receiver:
     on_stored: Callable[[], object] | None = None
     repairs: Callable[[], str] | None = None
     _complained: float = attrs.field(default=-_COMPLAIN_SECONDS, init=False)
-    _turn: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False, eq=False)
+    _groups: GroupCommit[Delivery, _Taken, Answer] = attrs.field(init=False, repr=False, eq=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Make room for the deliveries that come at once."""
+        self._groups = GroupCommit(self)
 
     @property
     def path(self) -> str:
@@ -80,35 +96,17 @@ class Receiver:
         202 `stored`, `ignored` (an event that is not used) or `duplicate`; 400 no JSON object, 401 no or a wrong proof,
         413 too large, 503 the store is out of reach: send it again.
         """
-        if len(body) > self.body_limit:
-            return self.too_large()
-        delivery = Delivery(headers=_joined(headers), body=body)
-        if not self._is_proven(delivery):
-            self._complain()
-            return rejected(401, "no proof, or a wrong one, that the sender knows the webhook's secret")
-        # One after the other: threads that run Python fight for the interpreter whenever one of them asks the database.
-        mine = self._turn.acquire(timeout=_TURN_SECONDS)
-        try:
-            return self._taken(delivery)
-        finally:
-            if mine:
-                self._turn.release()
+        answer = self.submit(headers, body)
+        self.work(until=answer)
+        return answer.result()
 
-    def _taken(self, delivery: Delivery) -> Answer:
-        body = delivery.body
-        try:
-            payload = parsed(body)
-        except (ValueError, RecursionError):
-            return rejected(400, "the body is not JSON")
-        if not isinstance(payload, dict):
-            return rejected(400, "the body is not a JSON object")
-        try:
-            return self._store(Delivery(headers=delivery.headers, body=body, payload=payload))
-        except StoreError as error:
-            _log.error("a delivery could not be stored: %s", error)
-        except Exception:  # a store that is not ours; the sender may only hear what makes it send again
-            _log.exception("a delivery could not be stored")
-        return rejected(503, "the store is out of reach; send it again later")
+    def submit(self, headers: Iterable[tuple[str, str]], body: bytes) -> Future[Answer]:
+        """Queue a request without blocking; it is answered while some thread is in `work`."""
+        return self._groups.submit(Delivery(headers=_joined(headers), body=body))
+
+    def work(self, until: Future[Answer]) -> None:
+        """Take all that is queued until this answer is there. Blocking, and one thread at a time is best."""
+        self._groups.work(until)
 
     def too_large(self) -> Answer:
         """Return the answer to a body beyond the limit, of which the rest need not be read."""
@@ -127,22 +125,53 @@ class Receiver:
         body = {"status": "ok" if state == "ok" else "failing", "store": state, "repairs": repairs}
         return Answer(200 if state == "ok" else 503, body)
 
-    def _is_proven(self, delivery: Delivery) -> bool:
-        if not self.secrets:
-            return True
+    # --- the steps of a group ------------------------------------------------------------------------------
+
+    def begin(self, request: Delivery) -> _Taken | Finished[Answer]:
+        """Refuse a delivery, or decode it."""
+        if len(request.body) > self.body_limit:
+            return Finished(self.too_large())
+        if not self._is_proven(request):
+            self._complain()
+            return Finished(rejected(401, "no proof, or a wrong one, that the sender knows the webhook's secret"))
         try:
-            return self.decoder.verify(delivery, self.secrets)
-        except Exception:  # code we did not write, on data that nobody checked
-            _log.exception("a proof could not be checked")
-            return False
+            payload = parsed(request.body)
+        except (ValueError, RecursionError):
+            return Finished(rejected(400, "the body is not JSON"))
+        if not isinstance(payload, dict):
+            return Finished(rejected(400, "the body is not a JSON object"))
+        try:
+            return self._decoded(attrs.evolve(request, payload=payload))
+        except Exception as error:  # a decoder that is not ours
+            return Finished(_unstored(error))
 
-    def _complain(self) -> None:
-        moment = time.monotonic()
-        if moment - self._complained >= _COMPLAIN_SECONDS:
-            self._complained = moment
-            _log.warning("a %s delivery was refused: no proof, or a wrong one, of the secret", self.service)
+    def depends(self, member: _Taken, group: Sequence[_Taken]) -> bool:
+        """Return whether one of the group tells of the same repository: what that tells is to be known by then."""
+        return any(not member.repositories.isdisjoint(other.repositories) for other in group)
 
-    def _store(self, delivery: Delivery) -> Answer:
+    def complete(self, member: _Taken) -> _Taken | Finished[Answer]:
+        """Hold what a delivery tells against what is known, and find the keys."""
+        try:
+            batches = [prepared(batch, self.store, self.keys) for batch in member.batches]
+        except StoreError as error:
+            return Finished(_unstored(error))
+        except Exception as error:  # what a decoder lets through may still be nonsense
+            return member.failed(error)
+        return attrs.evolve(member, batches=batches)
+
+    def commit(self, group: Sequence[_Taken]) -> Sequence[Answer]:
+        """Store deliveries together; should that fail, each by itself, so that none is refused for another's sake."""
+        try:
+            return self._stored(group)
+        except StoreBusyError as error:
+            return [_unstored(error) for _ in group]
+        except Exception as error:
+            if len(group) == 1:
+                return [self._stored_as_failed(group[0], error)]
+            _log.info("%d deliveries could not be stored together (%s)", len(group), error)
+        return [answer for member in group for answer in self.commit([member])]
+
+    def _decoded(self, delivery: Delivery) -> _Taken:
         event, request_id = self._identified(delivery)
         status, reason, batches = decoded(self.decoder, delivery)
         record = DeliveryRecord(
@@ -158,14 +187,42 @@ class Receiver:
             body_sha256=hashlib.sha256(delivery.body).hexdigest(),
         )
         try:
-            found, duplicate = self.store.deliver(record, [prepared(b, self.store, self.keys) for b in batches])
-        except StoreError:
-            raise
-        except Exception as error:  # what a decoder lets through may still be more than a store can hold
-            _log.exception("what a delivery tells could not be stored")
-            record = attrs.evolve(record, status="failed", reason=_reason(error))
-            found, duplicate = self.store.deliver(record, ())
-        return self._answered(record, found, duplicate=duplicate)
+            repositories = frozenset(batch.repository.uuid for batch in batches if batch.repository is not None)
+        except Exception as error:  # what a decoder lets through may still be nonsense
+            return _Taken(record).failed(error)
+        return _Taken(record, batches, repositories)
+
+    def _stored(self, group: Sequence[_Taken]) -> list[Answer]:
+        stored = self.store.deliver_all([(member.record, member.batches) for member in group])
+        return [
+            self._answered(member.record, id_, duplicate=duplicate)
+            for member, (id_, duplicate) in zip(group, stored, strict=True)
+        ]
+
+    def _stored_as_failed(self, member: _Taken, error: Exception) -> Answer:
+        if isinstance(error, StoreError):
+            return _unstored(error)
+        # What a decoder lets through may be more than a store can hold.
+        try:
+            (answer,) = self._stored([member.failed(error)])
+        except Exception as again:  # a store that is not ours
+            return _unstored(again)
+        return answer
+
+    def _is_proven(self, delivery: Delivery) -> bool:
+        if not self.secrets:
+            return True
+        try:
+            return self.decoder.verify(delivery, self.secrets)
+        except Exception:  # code we did not write, on data that nobody checked
+            _log.exception("a proof could not be checked")
+            return False
+
+    def _complain(self) -> None:
+        moment = time.monotonic()
+        if moment - self._complained >= _COMPLAIN_SECONDS:
+            self._complained = moment
+            _log.warning("a %s delivery was refused: no proof, or a wrong one, of the secret", self.service)
 
     def _answered(self, record: DeliveryRecord, id_: str, *, duplicate: bool) -> Answer:
         if duplicate:
@@ -196,6 +253,15 @@ class Receiver:
 def rejected(status: int, reason: str) -> Answer:
     """Return the answer to a delivery that is not taken."""
     return Answer(status, {"status": "rejected", "delivery": None, "reason": reason})
+
+
+def _unstored(error: Exception) -> Answer:
+    """Log why a delivery was not stored; the sender only hears what makes it send again."""
+    if isinstance(error, StoreError):
+        _log.error("a delivery could not be stored: %s", error)
+    else:
+        _log.error("a delivery could not be stored", exc_info=error)
+    return rejected(503, "the store is out of reach; send it again later")
 
 
 def parsed(body: bytes) -> Any:

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,9 @@ import pytest
 import releasecopilot_webhook_fastapi
 from fastapi import Depends, FastAPI, HTTPException
 from releasecopilot_bitbucket import testing
-from releasecopilot_webhook_fastapi import bitbucket_webhook_router, register_bitbucket_webhook
+from releasecopilot_webhook_fastapi import WebhookRouter, bitbucket_webhook_router, register_bitbucket_webhook
 
-from releasecopilot_core import CommitStorage
+from releasecopilot_core import Commit, CommitStorage, hookimpl, open_webhook
 from releasecopilot_core.testing import Served, WebhookContract
 
 SECRETS = ("first-s3cret", "second-s3cret")
@@ -182,6 +183,34 @@ def test_waiting_for_the_database_does_not_block_others(serving: Any, storage: C
         holder.execute("ROLLBACK")
         waiting.join()
         assert answers[0][0] == 202
+
+
+def test_delivery_that_hangs_keeps_nobody_for_long(serving: Any, storage: CommitStorage) -> None:
+    """One thread works for all that wait; while it hangs in somebody's extractor, others do."""
+    begun, hold = threading.Event(), threading.Event()
+
+    class Hanging:
+        @hookimpl
+        def rc_story_keys(self, commit: Commit) -> list[str]:
+            if any(seen.repository == testing.repository("acme/hangs")["uuid"] for seen in commit.sightings):
+                begun.set()
+                assert hold.wait(30)
+            return []
+
+    app = FastAPI()
+    webhook = open_webhook("bitbucket", storage=storage, secret=SECRETS[0], plugins={"hanging": Hanging()})
+    app.include_router(WebhookRouter(webhook))
+    with serving(app) as url, ThreadPoolExecutor(max_workers=9) as pool:
+        hangs = pool.submit(deliver, url, name="acme/hangs")
+        assert begun.wait(10)
+        try:
+            others = [pool.submit(deliver, url, name=f"acme/{number}") for number in range(8)]
+            assert {answer.result(8)[0] for answer in others} == {202}
+            assert not hangs.done()
+        finally:
+            hold.set()
+        assert hangs.result(8)[0] == 202
+    assert len(list(storage.deliveries(status="stored"))) == 9
 
 
 def connected(url: str) -> socket.socket:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -64,6 +65,12 @@ def a_delivery(number: str, **changes: Any) -> DeliveryRecord:
         body_sha256=f"sha-{number}",
     )
     return attrs.evolve(record, **changes)
+
+
+def delivered(store: Store, record: DeliveryRecord, told: Sequence[Batch]) -> tuple[str, bool]:
+    """Store one delivery by itself."""
+    (found,) = store.deliver_all([(record, told)])
+    return found
 
 
 def content(store: Store) -> list[dict[str, Any]]:
@@ -310,7 +317,7 @@ class StoreContract:
         """Record, commits and marks are there at once."""
         record = a_delivery("1")
         told = a_batch(a_commit(_A), stale_branches={"main": Announced("pushed", target=_A)})
-        assert store.deliver(record, [told]) == ("1", False)
+        assert delivered(store, record, [told]) == ("1", False)
         assert list(store.stale_branches(REPOSITORY)) == ["main"]
         assert [row["hash"] for row in store.commits()] == [_A]
         kept = store.delivery("1")
@@ -321,11 +328,11 @@ class StoreContract:
     def test_duplicate_changes_nothing_but_seen_at_times(self, store: Store, changes: dict[str, str]) -> None:
         """The same request id, or the same body under another one, is known; nothing becomes stale again."""
         told = a_batch(a_commit(_A), stale_branches={"main": Announced("pushed", target=_A)})
-        store.deliver(a_delivery("1"), [told])
+        delivered(store, a_delivery("1"), [told])
         before = content(store)
         store.apply(a_batch(settled_branches={"main": 1}))
         again = a_delivery("2", received_at=_NOW + timedelta(hours=1), **changes)
-        assert store.deliver(again, [told]) == ("1", True)
+        assert delivered(store, again, [told]) == ("1", True)
         assert store.stale_branches(REPOSITORY) == {}
         assert content(store) == before
         (kept,) = store.deliveries()
@@ -334,12 +341,12 @@ class StoreContract:
     def test_duplicate_that_means_more_by_now_changes_nothing_either(self, store: Store) -> None:
         """The name that a repository had, and a title that would reach a later commit, are no news."""
         told = a_batch(a_commit(_A))
-        store.deliver(a_delivery("1"), [told, a_batch(a_commit(_B, _A))])
+        delivered(store, a_delivery("1"), [told, a_batch(a_commit(_B, _A))])
         before = content(store)
         old_title = frozenset({StoryKey("RC-7", "pr_title", "jira-keys")})
         more = (a_commit(_A, story_keys=old_title), a_commit(_C, _A))
         again = attrs.evolve(told, repository=attrs.evolve(REPOSITORY, full_name="acme/once"), commits=more)
-        assert store.deliver(a_delivery("2", request_id="r-1"), [again]) == ("1", True)
+        assert delivered(store, a_delivery("2", request_id="r-1"), [again]) == ("1", True)
         assert content(store) == before
 
     def test_other_delivery_is_no_duplicate(self, store: Store) -> None:
@@ -347,27 +354,55 @@ class StoreContract:
         for number in "123":
             changes = {"request_id": None} if number != "1" else {}
             moment = _NOW + timedelta(minutes=int(number))
-            assert store.deliver(a_delivery(number, received_at=moment, **changes), []) == (number, False)
+            assert delivered(store, a_delivery(number, received_at=moment, **changes), []) == (number, False)
         assert [found.id for found in store.deliveries()] == ["3", "2", "1"]
         assert [found.id for found in store.deliveries(limit=1)] == ["3"]
 
+    @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(data=st.data(), drawn=st.lists(batches(), min_size=1, max_size=4))
+    def test_deliveries_together_are_as_one_by_one(
+        self, make_store: Any, data: st.DataObject, drawn: list[Batch]
+    ) -> None:
+        """However deliveries are put together, repeated ones among them, the same is stored and returned."""
+        told = [(a_delivery(str(number)), [batch]) for number, batch in enumerate(drawn)]
+        told += [(attrs.evolve(record, id=f"{record.id} again"), batches) for record, batches in told]
+        cut = data.draw(st.integers(0, len(told)))
+        one, other = make_store(), make_store()
+        try:
+            singly = [delivered(one, record, batches) for record, batches in told]
+            together = [found for part in (told[:cut], told[cut:]) if part for found in other.deliver_all(part)]
+            assert singly == together
+            assert content(one) == content(other)
+            assert [(d.id, d.times) for d in one.deliveries()] == [(d.id, d.times) for d in other.deliveries()]
+        finally:
+            one.close()
+            other.close()
+
+    def test_deliveries_together_are_stored_or_not(self, store: Store) -> None:
+        """When one of them cannot be stored, none is, and nothing of what they tell."""
+        foreign = a_batch(a_commit(_B, sightings=frozenset({Sighting("{another}", _NOW, branch="main")})))
+        with pytest.raises(Exception, match="another"):
+            store.deliver_all([(a_delivery("1"), [a_batch(a_commit(_A))]), (a_delivery("2"), [foreign])])
+        assert (list(store.deliveries()), content(store)) == ([], [])
+        assert delivered(store, a_delivery("1"), [a_batch(a_commit(_A))]) == ("1", False)
+
     def test_failed_delivery_can_be_replayed(self, store: Store) -> None:
         """What could not be decoded is kept, and tells what it has to tell later."""
-        store.deliver(a_delivery("1", status="failed", reason="no hash"), [])
+        delivered(store, a_delivery("1", status="failed", reason="no hash"), [])
         assert [found.reason for found in store.deliveries(status="failed")] == ["no hash"]
         store.redeliver("1", [a_batch(a_commit(_A))], "stored", None)
         assert ([*store.deliveries(status="failed")], len(content(store))) == ([], 1)
 
     def test_pruned_delivery_keeps_its_record(self, store: Store) -> None:
         """Only raw bodies go, and only old ones; a duplicate is still known."""
-        store.deliver(a_delivery("1", received_at=_NOW - timedelta(days=40)), [])
-        store.deliver(a_delivery("2", received_at=_NOW), [])
+        delivered(store, a_delivery("1", received_at=_NOW - timedelta(days=40)), [])
+        delivered(store, a_delivery("2", received_at=_NOW), [])
         assert store.prune_deliveries(_NOW - timedelta(days=30)) == 1
         old, new = store.delivery("1"), store.delivery("2")
         assert old is not None
         assert new is not None
         assert (old.body, new.body) == (None, b"{}")
-        assert store.deliver(a_delivery("3", request_id="r-1"), []) == ("1", True)
+        assert delivered(store, a_delivery("3", request_id="r-1"), []) == ("1", True)
 
     # --- leases ------------------------------------------------------------------------------------------
 

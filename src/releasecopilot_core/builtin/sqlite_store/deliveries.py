@@ -37,7 +37,7 @@ _SEEN_AGAIN = (
 
 
 def deliver(db: sqlite3.Connection, record: DeliveryRecord, batches: Sequence[Batch]) -> tuple[str, bool]:
-    """Keep a delivery and store what it tells, inside the caller's transaction; see `Store.deliver`."""
+    """Keep a delivery and store what it tells, inside the caller's transaction; see `Store.deliver_all`."""
     key = {
         "service": record.service,
         "request_id": record.request_id,

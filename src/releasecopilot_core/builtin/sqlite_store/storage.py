@@ -200,10 +200,10 @@ class CommitStorage:
 
     # --- deliveries and leases -------------------------------------------------------------------------------
 
-    def deliver(self, record: DeliveryRecord, batches: Sequence[Batch]) -> tuple[str, bool]:
-        """Keep a delivery and store what it tells, in one transaction that survives a power cut. See `Store.deliver`."""
+    def deliver_all(self, told: Sequence[tuple[DeliveryRecord, Sequence[Batch]]]) -> Sequence[tuple[str, bool]]:
+        """Keep deliveries and store what they tell, in one transaction that survives a power cut. See `Store.deliver_all`."""
         with self._connection.writing(durable=True) as db:
-            return deliveries.deliver(db, record, batches)
+            return [deliveries.deliver(db, record, batches) for record, batches in told]
 
     def redeliver(self, delivery_id: str, batches: Sequence[Batch], status: str, reason: str | None) -> None:
         """Store what a kept delivery tells when it is decoded anew, and how that went."""
