@@ -42,7 +42,7 @@ from releasecopilot_bitbucket import testing
 
 FRAMEWORKS = ("fastapi", "flask")
 COMMITS, COMMON = (1, 5), 1
-TURNS, A_TURN, SENDERS = 12, 200, 4
+TURNS, A_TURN, SENDERS = 24, 200, 4
 AIM = 0.5
 
 _SECRET = secrets.token_hex(16)
