@@ -386,6 +386,14 @@ class StoreContract:
         assert (list(store.deliveries()), content(store)) == ([], [])
         assert delivered(store, a_delivery("1"), [a_batch(a_commit(_A))]) == ("1", False)
 
+    def test_deliveries_of_one_second_come_newest_first(self, store: Store) -> None:
+        """Times are whole seconds and ids end at random: neither tells which of two came first."""
+        came = ["b", "c", "a"]
+        for number in came:
+            delivered(store, a_delivery(number), [])
+        assert [found.id for found in store.deliveries()] == came[::-1]
+        assert [found.id for found in store.deliveries(limit=1)] == ["a"]
+
     def test_failed_delivery_can_be_replayed(self, store: Store) -> None:
         """What could not be decoded is kept, and tells what it has to tell later."""
         delivered(store, a_delivery("1", status="failed", reason="no hash"), [])

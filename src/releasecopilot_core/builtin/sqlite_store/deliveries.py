@@ -26,7 +26,7 @@ _INSERT = "INSERT INTO deliveries ({}, body) VALUES ({}, :body)".format(
 _EARLIER = """
 SELECT id, status FROM deliveries WHERE service = :service
     AND (request_id = :request_id OR (body_sha256 = :sha256 AND event IS :event))
-ORDER BY received_at, id LIMIT 1
+ORDER BY received_at, rowid LIMIT 1
 """
 
 _SEEN_AGAIN = (
@@ -93,9 +93,9 @@ def prune(db: sqlite3.Connection, before: datetime) -> int:
 
 
 def records(connection: Connection, status: str | None, limit: int | None) -> Iterator[DeliveryRecord]:
-    """Yield deliveries without their bodies, newest first."""
+    """Yield deliveries without their bodies, newest first (of one second: the one stored last)."""
     condition = "" if status is None else "WHERE status = :status "
-    sql = f"SELECT {', '.join(_COLUMNS)}, NULL FROM deliveries {condition}ORDER BY last_received_at DESC, id DESC LIMIT :limit"
+    sql = f"SELECT {', '.join(_COLUMNS)}, NULL FROM deliveries {condition}ORDER BY last_received_at DESC, rowid DESC LIMIT :limit"
     for row in connection.rows(sql, {"status": status, "limit": -1 if limit is None else limit}):
         yield _record(row)
 
