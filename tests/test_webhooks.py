@@ -6,6 +6,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -222,6 +223,25 @@ def test_held_database_is_503_for_all_that_wait(make: Any, storage: CommitStorag
         assert time.monotonic() - begun < 9
         holder.execute("ROLLBACK")
     assert list(storage.deliveries()) == []
+
+
+def test_held_database_is_503_in_time_for_each_of_many(make: Any, storage: CommitStorage) -> None:
+    """Also when each tells of the same repository, and so none shares a transaction: nobody waits twice."""
+    webhook = make(FakeDecoder())
+    waited: list[tuple[Any, float]] = []
+
+    def deliver(number: int) -> None:
+        begun = time.monotonic()
+        answer = delivered(webhook, {"branch": f"b{number}"})
+        waited.append((outcome(answer), time.monotonic() - begun))
+
+    with closing(sqlite3.connect(storage.path, isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        with ThreadPoolExecutor(max_workers=20) as pool:
+            list(pool.map(deliver, range(20)))
+        holder.execute("ROLLBACK")
+    assert ({answer for answer, _ in waited}, max(seconds for _, seconds in waited) < 9) == ({(503, "rejected")}, True)
+    assert outcome(delivered(webhook)) == (202, "stored")
 
 
 def test_delivery_is_held_against_what_came_just_before(receiver: Receiver) -> None:

@@ -31,6 +31,9 @@ _KEPT_HEADERS = frozenset({"content-type", "content-length", "user-agent"})
 #: Seconds between two warnings of refused deliveries: whoever reaches the address could fill the log.
 _COMPLAIN_SECONDS = 60.0
 
+#: A delivery that came so many seconds before another one found the store held to the end is not made to find out itself.
+_HELD_SECONDS = 1.0
+
 
 @attrs.frozen
 class Answer:
@@ -46,9 +49,18 @@ class Answer:
 
 
 @attrs.frozen
+class _Request:
+    """A delivery as it came in, and when that was (`time.monotonic`)."""
+
+    delivery: Delivery
+    came: float
+
+
+@attrs.frozen
 class _Taken:
     """A delivery on its way into the store."""
 
+    came: float
     record: DeliveryRecord
     batches: Sequence[Batch] = ()
     repositories: frozenset[str] = frozenset()
@@ -56,7 +68,7 @@ class _Taken:
     def failed(self, error: Exception) -> _Taken:
         """Return what is stored when what it tells cannot be."""
         _log.error("what a delivery tells could not be stored", exc_info=error)
-        return _Taken(attrs.evolve(self.record, status="failed", reason=_reason(error)))
+        return _Taken(self.came, attrs.evolve(self.record, status="failed", reason=_reason(error)))
 
 
 @attrs.define
@@ -78,8 +90,9 @@ class Receiver:
     body_limit: int = 1 << 20
     on_stored: Callable[[], object] | None = None
     repairs: Callable[[], str] | None = None
+    _gave_up: float = attrs.field(default=-_HELD_SECONDS, init=False)
     _complained: float = attrs.field(default=-_COMPLAIN_SECONDS, init=False)
-    _groups: GroupCommit[Delivery, _Taken, Answer] = attrs.field(init=False, repr=False, eq=False)
+    _groups: GroupCommit[_Request, _Taken, Answer] = attrs.field(init=False, repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
         """Make room for the deliveries that come at once."""
@@ -102,7 +115,7 @@ class Receiver:
 
     def submit(self, headers: Iterable[tuple[str, str]], body: bytes) -> Future[Answer]:
         """Queue a request without blocking; it is answered while some thread is in `work`."""
-        return self._groups.submit(Delivery(headers=_joined(headers), body=body))
+        return self._groups.submit(_Request(Delivery(headers=_joined(headers), body=body), time.monotonic()))
 
     def work(self, until: Future[Answer]) -> None:
         """Take all that is queued until this answer is there. Blocking, and one thread at a time is best."""
@@ -127,21 +140,22 @@ class Receiver:
 
     # --- the steps of a group ------------------------------------------------------------------------------
 
-    def begin(self, request: Delivery) -> _Taken | Finished[Answer]:
+    def begin(self, request: _Request) -> _Taken | Finished[Answer]:
         """Refuse a delivery, or decode it."""
-        if len(request.body) > self.body_limit:
+        delivery = request.delivery
+        if len(delivery.body) > self.body_limit:
             return Finished(self.too_large())
-        if not self._is_proven(request):
+        if not self._is_proven(delivery):
             self._complain()
             return Finished(rejected(401, "no proof, or a wrong one, that the sender knows the webhook's secret"))
         try:
-            payload = parsed(request.body)
+            payload = parsed(delivery.body)
         except (ValueError, RecursionError):
             return Finished(rejected(400, "the body is not JSON"))
         if not isinstance(payload, dict):
             return Finished(rejected(400, "the body is not a JSON object"))
         try:
-            return self._decoded(attrs.evolve(request, payload=payload))
+            return self._decoded(request.came, attrs.evolve(delivery, payload=payload))
         except Exception as error:  # a decoder that is not ours
             return Finished(_unstored(error))
 
@@ -154,9 +168,12 @@ class Receiver:
         try:
             batches = [prepared(batch, self.store, self.keys) for batch in member.batches]
         except StoreError as error:
-            return Finished(_unstored(error))
+            return Finished(self._refused(error))
         except Exception as error:  # what a decoder lets through may still be nonsense
             return member.failed(error)
+        if member.came < self._gave_up - _HELD_SECONDS:
+            # It waited while another delivery waited for the store in vain: its sender does not wait as long once more.
+            return Finished(_unstored(StoreBusyError("the store was held while the delivery waited")))
         return attrs.evolve(member, batches=batches)
 
     def commit(self, group: Sequence[_Taken]) -> Sequence[Answer]:
@@ -164,14 +181,14 @@ class Receiver:
         try:
             return self._stored(group)
         except StoreBusyError as error:
-            return [_unstored(error) for _ in group]
+            return [self._refused(error) for _ in group]
         except Exception as error:
             if len(group) == 1:
                 return [self._stored_as_failed(group[0], error)]
             _log.info("%d deliveries could not be stored together (%s)", len(group), error)
         return [answer for member in group for answer in self.commit([member])]
 
-    def _decoded(self, delivery: Delivery) -> _Taken:
+    def _decoded(self, came: float, delivery: Delivery) -> _Taken:
         event, request_id = self._identified(delivery)
         status, reason, batches = decoded(self.decoder, delivery)
         record = DeliveryRecord(
@@ -189,8 +206,8 @@ class Receiver:
         try:
             repositories = frozenset(batch.repository.uuid for batch in batches if batch.repository is not None)
         except Exception as error:  # what a decoder lets through may still be nonsense
-            return _Taken(record).failed(error)
-        return _Taken(record, batches, repositories)
+            return _Taken(came, record).failed(error)
+        return _Taken(came, record, batches, repositories)
 
     def _stored(self, group: Sequence[_Taken]) -> list[Answer]:
         stored = self.store.deliver_all([(member.record, member.batches) for member in group])
@@ -201,13 +218,18 @@ class Receiver:
 
     def _stored_as_failed(self, member: _Taken, error: Exception) -> Answer:
         if isinstance(error, StoreError):
-            return _unstored(error)
+            return self._refused(error)
         # What a decoder lets through may be more than a store can hold.
         try:
             (answer,) = self._stored([member.failed(error)])
         except Exception as again:  # a store that is not ours
             return _unstored(again)
         return answer
+
+    def _refused(self, error: StoreError) -> Answer:
+        if isinstance(error, StoreBusyError):
+            self._gave_up = time.monotonic()
+        return _unstored(error)
 
     def _is_proven(self, delivery: Delivery) -> bool:
         if not self.secrets:
