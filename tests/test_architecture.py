@@ -35,6 +35,7 @@ ROOMS = (
     "_preparing",
     "_pipeline",
     "_group_commit",
+    "_deliveries",
     "_webhooks",
     "_session",
     "_requests",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import attrs
 import pytest
@@ -14,46 +15,43 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from releasecopilot_core import _group_commit
-from releasecopilot_core._group_commit import MOST_MEMBERS, TURN_SECONDS, Finished, GroupCommit
+from releasecopilot_core._group_commit import MOST_MEMBERS, Finished, GroupCommit
 
 
 @attrs.define
 class Steps:
-    """Commits texts. One in capitals is refused at once, one with `!` after it was completed."""
+    """Commits texts. One in capitals is refused at once, one with `!` when it is completed; `held` waits for `hold`."""
 
     groups: list[list[str]] = attrs.field(factory=list)
     hold: threading.Event = attrs.field(factory=threading.Event)
-    begun: threading.Event = attrs.field(factory=threading.Event)
 
     def begin(self, request: str) -> str | Finished[str]:
         if request == "held":
-            self.begun.set()
             assert self.hold.wait(30)
-        if request == "raises":
-            raise ValueError(request)
         return Finished(f"{request} refused") if request.isupper() else request
 
     def depends(self, member: str, group: Sequence[str]) -> bool:
         return any(member[0] == other[0] for other in group)
 
-    def complete(self, member: str) -> str | Finished[str]:
+    def complete(self, member: str, waited: float) -> str | Finished[str]:
         return Finished(f"{member} refused") if member.endswith("!") else member
 
     def commit(self, group: Sequence[str]) -> Sequence[str]:
         self.groups.append(list(group))
-        if "broken" in group:
-            raise OSError("no commit")
         return [f"{member} committed" for member in group]
-
-
-def result(groups: GroupCommit[str, str, str], request: str) -> str:
-    answer = groups.submit(request)
-    groups.work(until=answer)
-    return answer.result()
 
 
 def expected(request: str) -> str:
     return f"{request} refused" if request.isupper() or request.endswith("!") else f"{request} committed"
+
+
+def at_once(groups: GroupCommit[str, str, str], steps: Steps, *requests: str) -> list[Future[str]]:
+    """Submit requests that all come while the first one is at work, and wait for what becomes of them."""
+    steps.hold.clear()
+    waiting = [groups.submit(request) for request in ("held", *requests)]
+    steps.hold.set()
+    wait(waiting, 30)
+    return waiting[1:]
 
 
 REQUESTS = st.lists(st.sampled_from(["a", "b", "b2", "c", "C", "d!", "e", "f"]), max_size=12)
@@ -66,35 +64,40 @@ def test_every_request_gets_its_own_result(requests: list[str]) -> None:
     steps = Steps()
     groups = GroupCommit(steps)
     with ThreadPoolExecutor(max_workers=8) as pool:
-        assert list(pool.map(lambda request: result(groups, request), requests)) == list(map(expected, requests))
+        found = pool.map(lambda request: groups.submit(request).result(30), requests)
+        assert list(found) == list(map(expected, requests))
+    groups.close()
     committed = Counter(member for group in steps.groups for member in group)
     assert committed == Counter(request for request in requests if expected(request).endswith("committed"))
     for group in steps.groups:
         assert len({member[0] for member in group}) == len(group) > 0
 
 
+@settings(deadline=None)
 @given(requests=REQUESTS)
-def test_one_thread_works_for_all_that_wait(requests: list[str]) -> None:
-    """In the order in which they came; a group ends before what depends on one of its members."""
+def test_what_comes_at_once_is_committed_together(requests: list[str]) -> None:
+    """In the order in which it came; a group ends before what depends on one of its members."""
     steps = Steps()
     groups = GroupCommit(steps)
-    waiting = [groups.submit(request) for request in requests]
-    for answer in waiting[:1]:
-        groups.work(until=answer)
-    assert [answer.result(0) for answer in waiting] == list(map(expected, requests))
-    wanted = [request for request in requests if expected(request).endswith("committed")]
-    assert [member for group in steps.groups for member in group] == wanted
+    assert [answer.result(0) for answer in at_once(groups, steps, *requests)] == list(map(expected, requests))
+    groups.close()
+    wanted: list[list[str]] = [["held"]]
+    for request in requests:
+        if not request.isupper() and any(request[0] == other[0] for other in wanted[-1]):
+            wanted.append([])
+        if expected(request).endswith("committed"):
+            wanted[-1].append(request)
+    assert steps.groups == [group for group in wanted if group]
 
 
 def test_a_group_has_an_end() -> None:
     """Of very many that wait, the first are committed before the last are looked at."""
     steps = Steps()
     groups = GroupCommit(steps)
-    waiting = [groups.submit(chr(0x4E00 + number)) for number in range(2 * MOST_MEMBERS)]
-    groups.work(until=waiting[0])
-    assert [answer.done() for answer in waiting] == [True] * MOST_MEMBERS + [False] * MOST_MEMBERS
-    groups.work(until=waiting[-1])
+    answers = at_once(groups, steps, *(chr(0x4E00 + number) for number in range(2 * MOST_MEMBERS - 1)))
+    assert all(answer.result(0) for answer in answers)
     assert [len(group) for group in steps.groups] == [MOST_MEMBERS, MOST_MEMBERS]
+    groups.close()
 
 
 def test_what_is_slow_ends_the_group(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,73 +110,154 @@ def test_what_is_slow_ends_the_group(monkeypatch: pytest.MonkeyPatch) -> None:
         return begin(self, request)
 
     monkeypatch.setattr(Steps, "begin", slowly)
-    groups = GroupCommit(Steps())
-    waiting = [groups.submit(letter) for letter in "abcdef"]
-    groups.work(until=waiting[0])
-    assert (waiting[0].result(0), waiting[-1].done()) == ("a committed", False)
-
-
-@pytest.mark.parametrize("kind", [ValueError, OSError])
-def test_what_a_step_raises_is_raised_where_the_result_is_asked_for(kind: type[Exception]) -> None:
-    """Of one request while it is begun, of the whole group while that is committed; what comes later is served."""
-    groups = GroupCommit(Steps())
-    requests = {ValueError: ["a", "raises", "b"], OSError: ["a", "broken", "c"]}[kind]
-    waiting = [groups.submit(request) for request in requests]
-    groups.work(until=waiting[-1])
-    found = [type(answer.exception(0)) for answer in waiting]
-    assert found == ([type(None), ValueError, type(None)] if kind is ValueError else [OSError] * 3)
-    assert result(groups, "d") == "d committed"
-
-
-def test_who_hangs_holds_up_nobody_for_long() -> None:
-    """What was ready already is committed by the next thread, which goes on beside the one that hangs."""
     steps = Steps()
     groups = GroupCommit(steps)
-    ready, held = groups.submit("a"), groups.submit("held")
-    with ThreadPoolExecutor(max_workers=3) as pool:
-        hanging = pool.submit(groups.work, held)
-        assert steps.begun.wait(10)
-        try:
-            later: list[Future[str]] = [pool.submit(result, groups, name) for name in ("b", "c")]
-            assert [answer.result(10 * TURN_SECONDS) for answer in later] == ["b committed", "c committed"]
-            assert (ready.result(0), held.done()) == ("a committed", False)
-        finally:
-            steps.hold.set()
-        hanging.result(10)
-    assert held.result(0) == "held committed"
+    at_once(groups, steps, *"abcdef")
+    assert len(steps.groups) > 1
+    groups.close()
 
 
-def test_interruption_reaches_the_thread_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C is not kept for somebody else, and what else waits is served by the next one."""
+@pytest.mark.parametrize("error", [ValueError("no"), SystemExit(3), KeyboardInterrupt()])
+@pytest.mark.parametrize("step", ["begin", "depends", "complete", "commit"])
+def test_what_a_step_raises_is_raised_where_the_result_is_asked_for(step: str, error: BaseException) -> None:
+    """Of one request, or of the whole group while that is committed. What would end a thread ends none of those that wait."""
+
+    class Raising(Steps):
+        def fails(self, where: str, request: str) -> None:
+            if (where, request) == (step, "bad"):
+                raise error
+
+        def begin(self, request: str) -> str | Finished[str]:
+            self.fails("begin", request)
+            return super().begin(request)
+
+        def depends(self, member: str, group: Sequence[str]) -> bool:
+            self.fails("depends", member)
+            return super().depends(member, group)
+
+        def complete(self, member: str, waited: float) -> str | Finished[str]:
+            self.fails("complete", member)
+            return super().complete(member, waited)
+
+        def commit(self, group: Sequence[str]) -> Sequence[str]:
+            for member in group:
+                self.fails("commit", member)
+            return super().commit(group)
+
+    steps = Raising()
+    groups = GroupCommit(steps)
+    good, bad, late = at_once(groups, steps, "a", "bad", "c")
+    kind = ValueError if isinstance(error, ValueError) else RuntimeError
+    assert isinstance(bad.exception(0), kind)
+    alone = step != "commit"
+    assert [type(answer.exception(0)) for answer in (good, late)] == [type(None) if alone else kind] * 2
+    assert groups.submit("d").result(30) == "d committed"
+    groups.close()
+
+
+def test_too_few_results_leave_nobody_waiting() -> None:
+    """Who commits has a mistake in it: those without a result are told of it."""
+
+    class Short(Steps):
+        def commit(self, group: Sequence[str]) -> Sequence[str]:
+            return super().commit(group)[:-1]
+
+    steps = Short()
+    groups = GroupCommit(steps)
+    first, second = at_once(groups, steps, "a", "b")
+    assert (first.result(0), type(second.exception(0))) == ("a committed", ValueError)
+    groups.close()
+
+
+def test_request_that_hangs_keeps_nothing_but_itself() -> None:
+    """What was ready before it is committed, and what came after it is served, by another thread."""
     steps = Steps()
     groups = GroupCommit(steps)
-    waiting = [groups.submit(request) for request in ("a", "raises", "b")]
-
-    def interrupted(request: str) -> str:
-        if request == "raises":
-            raise KeyboardInterrupt
-        return request
-
-    monkeypatch.setattr(Steps, "begin", lambda _, request: interrupted(request))
-    with pytest.raises(KeyboardInterrupt):
-        groups.work(until=waiting[0])
-    groups.work(until=waiting[2])
-    groups.work(until=waiting[0])
-    assert [waiting[0].result(0), waiting[2].result(0)] == ["a committed", "b committed"]
-    assert isinstance(waiting[1].exception(0), KeyboardInterrupt)
+    steps.hold.clear()
+    answers = {name: groups.submit(name) for name in ("a", "held", "b", "c")}
+    try:
+        others = [answer.result(20) for name, answer in answers.items() if name != "held"]
+        assert others == ["a committed", "b committed", "c committed"]
+        assert groups.submit("d").result(20) == "d committed"
+        assert not answers["held"].done()
+    finally:
+        steps.hold.set()
+    assert answers["held"].result(20) == "held committed"
+    assert groups.submit("e").result(20) == "e committed"
+    groups.close()
 
 
-def test_company_is_waited_for_only_after_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who comes alone is served at once; after a group of two the next one waits for a second, but not for ever."""
-    naps: list[float] = []
-    monkeypatch.setattr(_group_commit.time, "sleep", naps.append)
-    groups = GroupCommit(Steps())
-    assert result(groups, "a") == "a committed"
-    assert naps == []
-    waiting = [groups.submit(request) for request in "bc"]
-    groups.work(until=waiting[0])
-    assert result(groups, "d") == "d committed"
-    assert naps
-    naps.clear()
-    assert result(groups, "e") == "e committed"
-    assert naps == []
+def test_who_comes_alone_is_not_kept_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only after a group one waits for as many, and not for ever."""
+    monkeypatch.setattr(_group_commit, "COMPANY_SECONDS", 0.5)
+    steps = Steps()
+    groups = GroupCommit(steps)
+
+    def seconds(name: str) -> float:
+        begun = time.monotonic()
+        assert groups.submit(name).result(20)
+        return time.monotonic() - begun
+
+    seconds("a")
+    assert seconds("b") < 0.4
+    at_once(groups, steps, "c", "d")
+    assert 0.4 < seconds("e") < 10
+    assert seconds("f") < 0.4
+    groups.close()
+
+
+def test_thread_ends_when_nothing_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And starts with the next request; `close` ends it at once, after what was queued."""
+    monkeypatch.setattr(_group_commit, "IDLE_SECONDS", 0.05)
+    steps = Steps()
+    groups = GroupCommit(steps)
+    for name in "abc":
+        assert groups.submit(name).result(20) == f"{name} committed"
+        wait_until(lambda: groups._worker is None and groups._watcher is None)
+    monkeypatch.setattr(_group_commit, "IDLE_SECONDS", 60.0)
+    answers = [groups.submit(name) for name in "def"]
+    groups.close()
+    assert [answer.result(0) for answer in answers] == ["d committed", "e committed", "f committed"]
+    assert groups._worker is None
+    groups.close()
+
+
+def test_nobody_is_lost_while_threads_come_and_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that is about to end takes what comes in that moment, or another one does."""
+    monkeypatch.setattr(_group_commit, "IDLE_SECONDS", 0.0005)
+    steps = Steps()
+    groups = GroupCommit(steps)
+
+    def deliver(number: int) -> str:
+        time.sleep(number % 7 / 5_000)
+        if number % 50 == 0:
+            groups.close()
+        return groups.submit(f"{number} ").result(30)
+
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        assert list(pool.map(deliver, range(1_000))) == [f"{number}  committed" for number in range(1_000)]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
+def test_child_of_a_fork_begins_with_nothing() -> None:
+    """Also when the parent is at work: the child serves its own requests, and none of the parent's."""
+    steps = Steps()
+    groups = GroupCommit(steps)
+    steps.hold.clear()
+    held = groups.submit("held")
+    child = os.fork()
+    if child == 0:
+        answers = [groups.submit(name) for name in "ab"]
+        found = [answer.result(10) for answer in answers]
+        os._exit(0 if found == ["a committed", "b committed"] and "held" not in str(steps.groups) else 1)
+    steps.hold.set()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert held.result(20) == "held committed"
+    groups.close()
+
+
+def wait_until(met: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not met():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

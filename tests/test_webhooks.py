@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import pytest
@@ -87,10 +88,14 @@ def test_body_that_cannot_be_decoded_is_kept_as_failed(make: Any, storage: Commi
 TOO_MUCH = a_batch(pull_requests=(PullRequest(id=10**30),))
 
 
+@pytest.mark.parametrize("opened", [True, False], ids=["storage", "database"])
 @pytest.mark.parametrize(("batch", "error"), [(TOO_MUCH, "OverflowError"), ("no batch", "AttributeError")])
-def test_what_a_store_cannot_hold_is_kept_as_failed(make: Any, storage: CommitStorage, batch: Any, error: str) -> None:
+def test_what_a_store_cannot_hold_is_kept_as_failed(
+    make: Any, storage: CommitStorage, batch: Any, error: str, opened: bool
+) -> None:
     """A decoder that lets through what no database takes loses nothing: the body can be replayed."""
-    answer = delivered(make(FakeDecoder({"decode": [batch]})))
+    where = {} if opened else {"storage": None, "database": storage.path}
+    answer = delivered(make(FakeDecoder({"decode": [batch]}), **where))
     assert outcome(answer) == (202, "stored")
     (record,) = storage.deliveries()
     assert (record.id, record.status) == (answer.body["delivery"], "failed")
@@ -153,6 +158,61 @@ def test_unexpected_fault_of_a_store_is_503(make: Any, storage: CommitStorage) -
     assert outcome(delivered(webhook)) == (503, "rejected")
 
 
+def test_what_follows_a_delivery_may_fail(make: Any, storage: CommitStorage) -> None:
+    """It is stored by then, once, and that is what is answered."""
+    webhook = make(FakeDecoder())
+
+    def fail() -> None:
+        raise RuntimeError("nobody listens")
+
+    webhook._receiver.steps.on_stored = fail
+    assert outcome(delivered(webhook)) == (202, "stored")
+    assert [record.times for record in storage.deliveries()] == [1]
+
+
+@pytest.mark.parametrize("step", ["verify", "identify", "decode", "store"])
+def test_exit_in_a_plugin_is_a_fault_of_that_delivery(make: Any, storage: CommitStorage, step: str) -> None:
+    """Whoever calls `sys.exit` in a server ends neither it nor the thread that serves all senders."""
+
+    class Leaving(FakeDecoder):
+        def _answer(self, name: str, otherwise: Any) -> Any:
+            if name == step:
+                raise SystemExit(3)
+            return super()._answer(name, otherwise)
+
+    class Store(CommitStorage):
+        def deliver_all(self, told: Any) -> Any:
+            raise SystemExit(3)
+
+    with Store(storage.path) as leaving:
+        more = {"storage": leaving} if step == "store" else {}
+        answer = delivered(make(Leaving(), secret=SECRET, **more), Proof=SECRET)
+    assert outcome(answer) == ((401, "rejected") if step == "verify" else (503, "rejected"))
+    assert outcome(delivered(make(FakeDecoder()))) == (202, "stored")
+
+
+def test_store_that_takes_no_deliveries_is_refused(tmp_path: Path) -> None:
+    """One of an earlier release is found out when it is given, not by the first delivery."""
+
+    class Earlier:
+        """Has nothing."""
+
+    with pytest.raises(UsageError, match="Earlier has no 'deliver_all'"):
+        open_webhook("test", storage=cast(Any, Earlier()), plugins={"toy": FakeDecoder()})
+
+
+def test_webhook_that_is_thrown_away_leaves_nothing(make: Any, storage: CommitStorage) -> None:
+    """Its thread ends with it, and starts again when it is used again."""
+    before = set(threading.enumerate())
+    webhook = make(FakeDecoder())
+    assert outcome(delivered(webhook)) == (202, "stored")
+    (worker,) = (t for t in set(threading.enumerate()) - before if t.name == "releasecopilot-commits")
+    webhook.close()
+    assert not worker.is_alive()
+    webhook.start()
+    assert outcome(delivered(webhook)) == (202, "duplicate")
+
+
 def test_held_database_is_503_in_time(make: Any, storage: CommitStorage) -> None:
     """While another process holds the file, the answer comes well before the sender's ten seconds are over."""
     webhook = make(FakeDecoder())
@@ -168,12 +228,16 @@ def test_held_database_is_503_in_time(make: Any, storage: CommitStorage) -> None
 # --- deliveries that come at once ----------------------------------------------------------------------------
 
 
+@attrs.define(eq=False)
 class Several(FakeDecoder):
-    """Tells what the body names: each of its numbers is a repository of its own, and `too much` no store can hold."""
+    """Tells what the body names: each number is a repository of its own, and `too much` no store can hold."""
+
+    all_came: threading.Event = attrs.field(factory=threading.Event)
 
     def decode(self, delivery: Any) -> Any:
-        """Return a batch for each."""
-        return [told(name) for name in delivery.payload["tell"]]
+        """Return a batch, when all have come."""
+        assert self.all_came.wait(10)
+        return [told(delivery.payload["tell"])]
 
 
 def told(name: Any) -> Any:
@@ -184,29 +248,29 @@ def told(name: Any) -> Any:
     )
 
 
-def together(webhook: Webhook, *tell: Any) -> list[Answer]:
+def together(make: Any, *tell: Any) -> list[Answer]:
     """Deliver several bodies at once."""
-    bodies = [json.dumps({"tell": [name], "number": number}).encode() for number, name in enumerate(tell)]
+    decoder = Several()
+    webhook = make(decoder)
+    bodies = [json.dumps({"tell": name, "number": number}).encode() for number, name in enumerate(tell)]
     waiting = [webhook.submit([], body) for body in bodies]
-    for answer in waiting:
-        webhook.work(until=answer)
-    return [answer.result(0) for answer in waiting]
+    decoder.all_came.set()
+    return [answer.result(30) for answer in waiting]
 
 
 def test_deliveries_at_once_share_a_transaction(make: Any, storage: CommitStorage) -> None:
     """Each of another repository, they are written with one commit; of the same one they are not."""
-    webhook = make(Several())
     committed: list[str] = []
     storage._connection.db.conn.set_trace_callback(lambda sql: committed.append(sql) if sql == "COMMIT" else None)
-    assert {outcome(answer) for answer in together(webhook, 1, 2, 3)} == {(202, "stored")}
+    assert {outcome(answer) for answer in together(make, 1, 2, 3)} == {(202, "stored")}
     assert len(committed) == 1
-    assert {outcome(answer) for answer in together(webhook, 4, 5, 5, 5)} == {(202, "stored")}
+    assert {outcome(answer) for answer in together(make, 4, 5, 5, 5)} == {(202, "stored")}
     assert len(committed) == 1 + 3
 
 
 def test_what_cannot_be_stored_takes_no_other_with_it(make: Any, storage: CommitStorage) -> None:
     """One of those that came at once is kept as failed, the others are stored."""
-    answers = together(make(Several()), 1, "too much", 2)
+    answers = together(make, 1, "too much", 2)
     assert {outcome(answer) for answer in answers} == {(202, "stored")}
     found = {record.id: record.status for record in storage.deliveries()}
     assert [found[answer.body["delivery"]] for answer in answers] == ["stored", "failed", "stored"]
@@ -215,11 +279,10 @@ def test_what_cannot_be_stored_takes_no_other_with_it(make: Any, storage: Commit
 
 def test_held_database_is_503_for_all_that_wait(make: Any, storage: CommitStorage) -> None:
     """They have waited together, and are not made to wait again one after the other."""
-    webhook = make(Several())
     with closing(sqlite3.connect(storage.path, isolation_level=None)) as holder:
         holder.execute("BEGIN IMMEDIATE")
         begun = time.monotonic()
-        assert {outcome(answer) for answer in together(webhook, 1, 2, 3)} == {(503, "rejected")}
+        assert {outcome(answer) for answer in together(make, 1, 2, 3)} == {(503, "rejected")}
         assert time.monotonic() - begun < 9
         holder.execute("ROLLBACK")
     assert list(storage.deliveries()) == []
@@ -244,7 +307,7 @@ def test_held_database_is_503_in_time_for_each_of_many(make: Any, storage: Commi
     assert outcome(delivered(webhook)) == (202, "stored")
 
 
-def test_delivery_is_held_against_what_came_just_before(receiver: Receiver) -> None:
+def test_delivery_is_held_against_what_came_just_before(receiver: Any) -> None:
     """A branch made of what was pushed to another one a moment ago has nothing of its own, as if they had come apart."""
     a, b = kit.hexadecimal("at once"), kit.hexadecimal("at once, then")
     commit = kit.commit(b, a, message="no key")
@@ -252,9 +315,10 @@ def test_delivery_is_held_against_what_came_just_before(receiver: Receiver) -> N
         json.dumps(kit.push("acme/at-once", change)).encode()
         for change in (kit.updated("main", a, b, [commit]), kit.created("feature/RC-77", b, [commit]))
     ]
-    waiting = [receiver.submit(kit.headers(kit.PUSH, **kit.signature(body, SECRET)).items(), body) for body in bodies]
-    for answer in waiting:
-        receiver.work(until=answer)
+    headers = [kit.headers(kit.PUSH, **kit.signature(body, SECRET)).items() for body in bodies]
+    with receiver.store._connection.reading():  # until both have come
+        waiting = [receiver.submit(head, body) for head, body in zip(headers, bodies, strict=True)]
+    assert {outcome(answer.result(30)) for answer in waiting} == {(202, "stored")}
     (row,) = (row for row in receiver.store.commits(repositories=["acme/at-once"]) if row["hash"] == b)
     assert (row["branches"], row["story_keys"]) == (["main"], [])
 

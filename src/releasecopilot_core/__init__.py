@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ._batch import Stale as Stale
     from ._batch import Walk as Walk
     from ._clock import phoenix as phoenix
+    from ._deliveries import Answer as Answer
     from ._forms import Question as Question
     from ._forms import SettingsForm as SettingsForm
     from ._hookspecs import hookimpl as hookimpl
@@ -56,7 +57,6 @@ if TYPE_CHECKING:
     from ._session import new_run_id as new_run_id
     from ._settings import Secret as Secret
     from ._settings import Settings as Settings
-    from ._webhooks import Answer as Answer
     from .builtin.sqlite_store.storage import CommitStorage as CommitStorage
 
 __version__ = "0.1.0"
@@ -85,7 +85,7 @@ _SHELF = {
     ),
     "new_run_id": "_session",
     **dict.fromkeys(("Serving", "Webhook", "open_webhook"), "_serving"),
-    "Answer": "_webhooks",
+    "Answer": "_deliveries",
     **dict.fromkeys(("Secret", "Settings"), "_settings"),
     "CommitStorage": "builtin.sqlite_store.storage",
 }

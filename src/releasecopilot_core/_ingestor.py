@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 
 from ._clock import utc_now
+from ._deliveries import DeliverySteps
 from ._forms import SettingsForm
 from ._interfaces import Source, Store
 from ._keys import KeyFinder
@@ -291,17 +292,25 @@ class Ingestor:
         Raises:
             UnknownNameError: no plugin decodes the deliveries of such a service.
             SettingsError: the settings are wrong.
+            UsageError: the store is of an earlier release, and takes no deliveries.
         """
         self.check()
         decoder = self._open.decoder(service)
         section = webhook_settings(self.settings)
+        store = store or self.store(service)
+        if not hasattr(store, "deliver_all"):
+            raise UsageError(
+                f"{type(store).__name__} has no 'deliver_all', and cannot take deliveries; upgrade the store"
+            )
         return Receiver(
-            service=service,
-            store=store or self.store(service),
-            decoder=decoder,
-            keys=self._keys,
-            secrets=tuple(decoder.secrets if secrets is None else secrets),
-            body_limit=section.body_limit,
+            DeliverySteps(
+                service=service,
+                store=store,
+                decoder=decoder,
+                keys=self._keys,
+                secrets=tuple(decoder.secrets if secrets is None else secrets),
+                body_limit=section.body_limit,
+            )
         )
 
     def replay(self, service: str, delivery_id: str) -> DeliveryStatus | None:

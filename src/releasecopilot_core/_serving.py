@@ -14,12 +14,13 @@ from typing import Any, cast
 
 import attrs
 
+from ._deliveries import Answer
 from ._ingestor import Ingestor
 from ._interfaces import Store, WebhookDecoder
 from ._plugins import Host
 from ._repairing import Repairer
 from ._settings import DEFAULT_PATH, Settings
-from ._webhooks import Answer, Receiver
+from ._webhooks import Receiver
 from .errors import SettingsError, UnknownNameError, UsageError
 
 _log = logging.getLogger("releasecopilot_core")
@@ -35,8 +36,7 @@ class Webhook:
     (after a fork, never before it), `close` at its end; both may be called twice, and it may be started again after it
     was closed. Use it as a context manager.
 
-    Threads call `receive`. An event loop is better off with `submit`, and one thread in `work` for all requests that wait:
-    whoever finds its answer missing when its turn comes sends a thread.
+    Threads call `receive`, an event loop awaits what `submit` returns.
     """
 
     def __init__(self, receiver: Receiver, ingestor: Ingestor, *, repairs: bool) -> None:
@@ -46,7 +46,7 @@ class Webhook:
         self._lock = threading.Lock()
         self._started = False
         if self._repairer is not None:
-            receiver.on_stored = self._repairer.wake
+            receiver.steps.on_stored = self._repairer.wake
             receiver.repairs = lambda: "on" if self._started else "off"
 
     @property
@@ -62,7 +62,7 @@ class Webhook:
     @property
     def body_limit(self) -> int:
         """How large a body may be, in bytes; of a larger one the rest need not be read."""
-        return self._receiver.body_limit
+        return self._receiver.steps.body_limit
 
     @property
     def is_started(self) -> bool:
@@ -72,19 +72,15 @@ class Webhook:
     @property
     def is_proving(self) -> bool:
         """Whether deliveries must prove that their sender knows the secret."""
-        return bool(self._receiver.secrets)
+        return bool(self._receiver.steps.secrets)
 
     def receive(self, headers: Iterable[tuple[str, str]], body: bytes) -> Answer:
         """Return the answer to a delivery; see `Receiver.receive`. Blocking."""
         return self._receiver.receive(headers, body)
 
     def submit(self, headers: Iterable[tuple[str, str]], body: bytes) -> Future[Answer]:
-        """Queue a delivery without blocking: it is answered while some thread is in `work`."""
+        """Return the answer to come, without blocking; see `Receiver.receive`."""
         return self._receiver.submit(headers, body)
-
-    def work(self, until: Future[Answer]) -> None:
-        """Take all deliveries that are queued until this answer is there. Blocking; one thread at a time is best."""
-        self._receiver.work(until)
 
     def too_large(self) -> Answer:
         """Return the answer to a body beyond the limit."""
@@ -104,7 +100,7 @@ class Webhook:
             return
         with self._lock:
             if not self._started:
-                self._receiver.store = self._ingestor.store(self.service)
+                self._receiver.steps.store = self._ingestor.store(self.service)
                 if self._repairer is not None:
                     self._repairer.start()
                 self._started = True
@@ -118,6 +114,7 @@ class Webhook:
             self._started = False
             if self._repairer is not None:
                 self._repairer.stop()
+            self._receiver.close()
             self._ingestor.close()
 
     def __enter__(self) -> Webhook:
@@ -159,7 +156,7 @@ def open_webhook(
     ingestor = Ingestor(loaded, plugins=plugins, database=database, storage=storage)
     try:
         receiver = ingestor.receiver(service, secrets=proofs)
-        webhook = Webhook(receiver, ingestor, repairs=repair and receiver.decoder.can_repair)
+        webhook = Webhook(receiver, ingestor, repairs=repair and receiver.steps.decoder.can_repair)
     except BaseException:
         ingestor.close()
         raise

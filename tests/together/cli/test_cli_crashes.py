@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -73,6 +74,11 @@ def kill_after(workspace: Any, answers: int, start: Callable[[], Any], wait_for:
     process = start()
     started.set()
     assert wait_for(process).code == -signal.SIGKILL
+    # What it had sent by then is still answered, and counted.
+    deadline = time.monotonic() + 20
+    while workspace.sandbox.connections:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     workspace.sandbox.on_request(None)
 
 

@@ -171,6 +171,11 @@ class Sandbox:
         """Call a function after each answer has been sent, in the thread that sent it; `None` ends that."""
         self._record.callback = callback
 
+    @property
+    def connections(self) -> int:
+        """Return how many connections are open: those of a client that was killed, until all that it sent was answered."""
+        return 0 if self._server is None else self._server.connections
+
     # --- what was sent ---------------------------------------------------------------------------------------
 
     @property

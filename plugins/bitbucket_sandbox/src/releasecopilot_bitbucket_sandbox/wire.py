@@ -67,6 +67,11 @@ class Server(ThreadingHTTPServer):
         with self._lock:
             self._open.pop(request, None)
 
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(self._open)
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Show what is a mistake of ours; clients that hang up are none."""
         if not isinstance(sys.exception(), OSError):

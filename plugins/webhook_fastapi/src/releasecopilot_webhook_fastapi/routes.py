@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -18,9 +19,6 @@ _LONGEST_LENGTH = 18
 #: Seconds in which a body must have come: services give up by then, and one that vanished would be waited for for ever.
 BODY_SECONDS = 10.0
 
-#: Seconds that a request waits for the thread that works for others.
-TURN_SECONDS = 1.0
-
 
 class WebhookRouter(APIRouter):
     """Takes deliveries at `path` (default: that of the webhook) and tells at `healthz` whether they can be stored.
@@ -32,7 +30,6 @@ class WebhookRouter(APIRouter):
 
     def __init__(self, webhook: Webhook, path: str | None = None, *, healthz: str | None = "/healthz") -> None:
         self.webhook = webhook
-        self._turn = anyio.Lock()
         super().__init__(lifespan=self._lifespan)
         self.add_route(path or webhook.path, self._deliver, methods=["POST"], include_in_schema=False)
         if healthz is not None:
@@ -59,22 +56,14 @@ class WebhookRouter(APIRouter):
         return _response(await self._received(request.headers.items(), body))
 
     async def _received(self, headers: list[tuple[str, str]], body: bytes) -> Answer:
-        """Return the answer of a thread that works for all requests which wait meanwhile."""
         if not self.webhook.is_started:
             await run_in_threadpool(self.webhook.start)
         answer = self.webhook.submit(headers, body)
-        mine = False
-        # A thread that hangs in one request keeps others for a second; then they have threads of their own.
-        with anyio.move_on_after(TURN_SECONDS):
-            await self._turn.acquire()
-            mine = True
         try:
-            if not answer.done():
-                await run_in_threadpool(self.webhook.work, answer)
-        finally:
-            if mine:
-                self._turn.release()
-        return answer.result()
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # another kind of event loop, such as trio's
+            return await run_in_threadpool(answer.result)
+        return await asyncio.wrap_future(answer, loop=loop)
 
     async def _health(self, _: Request) -> Response:
         return _response(await run_in_threadpool(self.webhook.health))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 #: Threads of one process: each waits for one sender, and then for the disk, more than for Python.
-THREADS = 64
+THREADS = 128
 
 #: Seconds in which the next bytes of a request must come: a sender that vanished would keep its thread for ever.
 SILENCE_SECONDS = 10
