@@ -79,13 +79,17 @@ class DeliverySteps:
     on_stored: Callable[[], object] | None = None
     _complained: float = attrs.field(default=-_COMPLAIN_SECONDS, init=False)
 
-    def begin(self, request: Delivery) -> Taken | Finished[Answer]:
-        """Refuse a delivery, or decode it."""
+    def refusal(self, request: Delivery) -> Answer | None:
+        """Return the answer to a delivery that is too large or not proven, before it gets into line with others."""
         if len(request.body) > self.body_limit:
-            return Finished(too_large(self.body_limit))
+            return too_large(self.body_limit)
         if not self._is_proven(request):
             self._complain()
-            return Finished(rejected(401, "no proof, or a wrong one, that the sender knows the webhook's secret"))
+            return rejected(401, "no proof, or a wrong one, that the sender knows the webhook's secret")
+        return None
+
+    def begin(self, request: Delivery) -> Taken | Finished[Answer]:
+        """Decode a delivery."""
         try:
             payload = parsed(request.body)
         except (ValueError, RecursionError):

@@ -62,8 +62,14 @@ class Receiver:
         return self.submit(headers, body).result()
 
     def submit(self, headers: Iterable[tuple[str, str]], body: bytes) -> Future[Answer]:
-        """Return the answer to come, without blocking; see `receive`."""
-        return self._groups.submit(Delivery(headers=_joined(headers), body=body))
+        """Return the answer to come; see `receive`. Nothing is waited for: only the proof is checked here."""
+        delivery = Delivery(headers=_joined(headers), body=body)
+        refusal = self.steps.refusal(delivery)
+        if refusal is None:
+            return self._groups.submit(delivery)
+        answer: Future[Answer] = Future()
+        answer.set_result(refusal)
+        return answer
 
     def too_large(self) -> Answer:
         """Return the answer to a body beyond the limit, of which the rest need not be read."""
