@@ -26,6 +26,7 @@ from releasecopilot_core import (
     PullRequest,
     Repository,
     Webhook,
+    _group_commit,
     open_webhook,
 )
 from releasecopilot_core._webhooks import Receiver, prune
@@ -258,8 +259,11 @@ def together(make: Any, *tell: Any) -> list[Answer]:
     return [answer.result(30) for answer in waiting]
 
 
-def test_deliveries_at_once_share_a_transaction(make: Any, storage: CommitStorage) -> None:
+def test_deliveries_at_once_share_a_transaction(
+    make: Any, storage: CommitStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each of another repository, they are written with one commit; of the same one they are not."""
+    monkeypatch.setattr(_group_commit, "LONGEST_SECONDS", 60.0)
     committed: list[str] = []
     storage._connection.db.conn.set_trace_callback(lambda sql: committed.append(sql) if sql == "COMMIT" else None)
     assert {outcome(answer) for answer in together(make, 1, 2, 3)} == {(202, "stored")}
