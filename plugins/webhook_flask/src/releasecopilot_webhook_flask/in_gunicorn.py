@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 
 from releasecopilot_core import Serving, Webhook
@@ -46,6 +47,18 @@ def _end_silence(listener: socket.socket) -> None:
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, SILENCE_SECONDS)
 
 
+class _Arbiter(Arbiter):
+    """Lets no worker lose a signal that comes before it listens: it would go on until gunicorn kills it, 30 seconds later."""
+
+    def spawn_worker(self) -> Any:
+        """Fork a worker, which holds signals back until it has loaded; the supervisor does so for that moment only."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+        try:
+            return super().spawn_worker()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+
+
 class _Application(BaseApplication):
     """Configures gunicorn from here, and not from its files or variables."""
 
@@ -69,6 +82,10 @@ class _Application(BaseApplication):
         }
         super().__init__()
 
+    def run(self) -> None:
+        """Run the supervisor; its workers never return."""
+        _Arbiter(self).run()
+
     def load_config(self) -> None:
         for name, value in self._options.items():
             if name in self.cfg.settings:  # some came with later versions
@@ -78,6 +95,7 @@ class _Application(BaseApplication):
         """Open the webhook in the worker: a database must not be carried over a fork."""
         # gunicorn listens already. An exception of its handlers in the middle of an import would be told as a failure.
         self._handlers = {number: signal.signal(number, self._put_off) for number in _ENDING}
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
         webhook = self._serving.open()
         webhook.start()
         app = application(webhook, self._serving.path)
